@@ -1,0 +1,50 @@
+/** The worker thread that makes batches: reads the pixels of each row from its file and augments each view of it. */
+import { openSync, readSync } from "node:fs"
+import { move } from "piscina"
+import { type Augmentation, augment, type Normalisation, normalisationTable, type Size } from "#data/augmentation.ts"
+import type { PixelPlace } from "#data/image-rows.ts"
+import { random } from "#data/random.ts"
+
+/** One batch to make: view 0 of all rows, then view 1. Its random numbers depend on these keys alone. */
+export interface AugmentJob {
+  readonly places: ReadonlyArray<PixelPlace>
+  readonly views: number
+  readonly size: Size
+  readonly augmentation: Augmentation
+  readonly normalisation: Normalisation
+  readonly seed: number
+  readonly epoch: number
+  readonly iteration: number
+}
+
+const handles = new Map<string, number>()
+
+const handleOf = (file: string): number => {
+  const open = handles.get(file) ?? openSync(file, "r")
+  handles.set(file, open)
+  return open
+}
+
+const readPixels = ({ file, offset }: PixelPlace, into: Uint8Array): void => {
+  const bytes = readSync(handleOf(file), into, 0, into.length, offset)
+  if (bytes < into.length)
+    throw new Error(`${file}: ends before the pixels at byte ${offset}; was it changed meanwhile?`)
+}
+
+/** Pixels [views · rows, height, width, 3], normalised, as one transferred array. */
+export default (job: AugmentJob) => {
+  const { places, views, size, augmentation, seed, epoch, iteration } = job
+  const values = size.height * size.width * 3
+  const table = normalisationTable(job.normalisation)
+  const out = new Float32Array(views * places.length * values)
+  const pixels = new Uint8Array(values)
+  for (const [position, place] of places.entries()) {
+    readPixels(place, pixels)
+    for (let view = 0; view < views; view++) {
+      const start = (view * places.length + position) * values
+      const draw = random(seed, "augment", epoch, iteration, position, view)
+      augment(pixels, size, augmentation, table, draw, out.subarray(start, start + values))
+    }
+  }
+  return move(out)
+}

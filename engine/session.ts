@@ -1,0 +1,40 @@
+/** An engine session: TensorFlow and the variables declared in it, which are freed when its scope closes. */
+import type * as tfjs from "@tensorflow/tfjs-node-gpu"
+import { Context, Effect, Layer } from "effect"
+import { type EngineBroken, type EngineMissing, loadTensorFlow, type TensorFlow } from "#engine/tensorflow.ts"
+
+export interface SessionShape {
+  readonly tf: TensorFlow
+  /** Declares a variable, or one of another value and shape in the place of the variable of that name. */
+  readonly variable: (name: string, value: () => tfjs.Tensor) => tfjs.Variable
+  /** Frees the variables whose names start so. */
+  readonly free: (prefix: string) => void
+}
+
+export class Session extends Context.Service<Session, SessionShape>()("mmt/engine/Session") {
+  static readonly layer: Layer.Layer<Session, EngineMissing | EngineBroken> = Layer.effect(
+    Session,
+    Effect.gen(function* () {
+      const tf = yield* loadTensorFlow()
+      const variables = new Map<string, tfjs.Variable>()
+      const free = (prefix: string) => {
+        for (const [name, variable] of variables)
+          if (name.startsWith(prefix)) {
+            variable.dispose()
+            variables.delete(name)
+          }
+      }
+      yield* Effect.addFinalizer(() => Effect.sync(() => free("")))
+      return Session.of({
+        tf,
+        variable: (name, value) => {
+          variables.get(name)?.dispose()
+          const variable = tf.tidy(() => tf.variable(value(), true))
+          variables.set(name, variable)
+          return variable
+        },
+        free
+      })
+    })
+  )
+}

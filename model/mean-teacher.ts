@@ -1,0 +1,19 @@
+/** The mean teacher: an exponential moving average of a student's parameters. Source: Tarvainen & Valpola, 2017. */
+import type * as tfjs from "@tensorflow/tfjs-node-gpu"
+import type { TensorFlow } from "#engine/tensorflow.ts"
+
+type Parameters = ReadonlyMap<string, tfjs.Variable>
+
+/** α of an update: min(1 − 1/(step + 1), momentum), with `step` counted from 0 over the whole adaptation. */
+export const warmedUpAlpha = (step: number, momentum: number): number => Math.min(1 - 1 / (step + 1), momentum)
+
+/**
+ * E[θ] ← α·E[θ] + (1 − α)·θ, for the parameters alone: BatchNorm's running statistics of a teacher come from its own
+ * forward passes (equation 2 of the paper, and the original code).
+ */
+export const moveTeacher = (tf: TensorFlow, teacher: Parameters, student: Parameters, alpha: number): void => {
+  tf.tidy(() => {
+    for (const [name, variable] of teacher)
+      variable.assign(tf.add(tf.mul(variable, alpha), tf.mul(student.get(name)!, 1 - alpha)))
+  })
+}

@@ -1,0 +1,219 @@
+/**
+ * The networks of a run (students and mean teachers) and their optimizer, held in an engine session: made from seeds or
+ * read from a `checkpoint` artifact, written back as one.
+ */
+import type * as tfjs from "@tensorflow/tfjs-node-gpu"
+import type { RecordBatch } from "apache-arrow"
+import { Context, Effect, Layer, Schema } from "effect"
+import { Session, type SessionShape } from "#engine/session.ts"
+import { type Adam, type AdamSettings, makeAdam } from "#model/adam.ts"
+import { ModelConfig } from "#model/config.ts"
+import { initialTensors } from "#model/initial.ts"
+import { type HostTensor, makeNetwork, type Network, networkTensors } from "#model/network.ts"
+import { batchOf, metadataOf, type View, viewOf } from "#schemas/artifact.ts"
+import { checkpoint } from "#schemas/checkpoint.ts"
+
+/** A checkpoint does not hold the networks that it should: each missing, unknown or mis-shaped tensor is listed. */
+export class CheckpointInvalid extends Schema.TaggedError<CheckpointInvalid>()("CheckpointInvalid", {
+  source: Schema.String,
+  problems: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return `${this.source}: not a checkpoint of these networks: ${this.problems.join("; ")}`
+  }
+}
+
+/** A network that a stage needs is neither in its checkpoint nor in the session. */
+export class NetworkMissing extends Schema.TaggedError<NetworkMissing>()("NetworkMissing", {
+  network: Schema.String,
+  present: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    const present = this.present.length > 0 ? this.present.join(", ") : "none"
+    return `network "${this.network}" is not there (present: ${present}); give a checkpoint that holds it`
+  }
+}
+
+export interface NetworksShape {
+  readonly session: SessionShape
+  readonly get: (name: string) => Effect.Effect<Network, NetworkMissing>
+  readonly has: (name: string) => boolean
+  readonly names: () => ReadonlyArray<string>
+  /** Replaces all networks by those of a checkpoint's record batches; the optimizer is theirs or gone. */
+  readonly load: (batches: ReadonlyArray<RecordBatch>, source: string) => Effect.Effect<void, CheckpointInvalid>
+  /** A network with weights drawn from a seed. */
+  readonly create: (name: string, config: ModelConfig, classes: number, seed: number) => Network
+  /** A network with the weights and statistics of another. */
+  readonly copy: (from: Network, name: string) => Network
+  /** The optimizer over the parameters of these networks: the one under way, or a fresh one. */
+  readonly optimizer: (networks: ReadonlyArray<Network>, settings: AdamSettings, fresh: boolean) => Adam
+  /** Updates of the mean teachers so far. */
+  teacherStep: number
+  /** All networks as one record batch, with the optimizer's state where it is to go on. */
+  readonly save: (options: { readonly optimizer: boolean }) => RecordBatch
+}
+
+type Tensors = Map<string, HostTensor>
+
+const decodeValues = (dtype: string, bytes: Uint8Array): HostTensor["values"] | undefined => {
+  const own = bytes.slice().buffer
+  if (dtype === "float32" && bytes.length % 4 === 0) return new Float32Array(own)
+  if (dtype === "int64" && bytes.length % 8 === 0) return Float64Array.from(new BigInt64Array(own), Number)
+  return undefined
+}
+
+const encodeValues = ({ values }: HostTensor): readonly [dtype: string, bytes: Uint8Array] =>
+  values instanceof Float32Array
+    ? ["float32", new Uint8Array(values.buffer, values.byteOffset, values.byteLength)]
+    : ["int64", new Uint8Array(BigInt64Array.from(values, BigInt).buffer)]
+
+/** The tensors of each network in a checkpoint's rows; problems are added to the list. */
+const tensorsByNetwork = (views: ReadonlyArray<View<typeof checkpoint.columns>>, problems: Array<string>) => {
+  const networks = new Map<string, Tensors>()
+  for (const view of views)
+    for (const [row, network] of view.network.entries()) {
+      const label = `${network} ${view.name[row]}`
+      const shape = view.shape[row]!
+      const values = decodeValues(view.dtype[row]!, view.data[row]!)
+      if (values === undefined) problems.push(`${label}: dtype ${view.dtype[row]}, ${view.data[row]!.length} bytes`)
+      else if (values.length !== shape.reduce((a, b) => a * b, 1))
+        problems.push(`${label}: ${values.length} values for shape [${shape}]`)
+      else {
+        const tensors: Tensors = networks.get(network) ?? new Map()
+        if (tensors.has(view.name[row]!)) problems.push(`${label}: twice`)
+        networks.set(network, tensors.set(view.name[row]!, { shape, values }))
+      }
+    }
+  return networks
+}
+
+const momentName = /^adam\.([mv]):(.*)$/
+
+const tensorProblems = (network: string, config: ModelConfig, tensors: Tensors): ReadonlyArray<string> => {
+  const classes = tensors.get("classifier.weight")?.shape[0]
+  if (classes === undefined) return [`${network} classifier.weight: missing`]
+  const specs = new Map(networkTensors(config, classes).map((spec) => [spec.name, spec]))
+  const missing = [...specs.keys()].filter((name) => !tensors.has(name)).map((name) => `${network} ${name}: missing`)
+  const wrong = [...tensors].flatMap(([name, { shape }]) => {
+    const expected = specs.get(momentName.exec(name)?.[2] ?? name)?.shape
+    if (expected === undefined) return [`${network} ${name}: unknown`]
+    return String(expected) === String(shape) ? [] : [`${network} ${name}: shape [${shape}], expected [${expected}]`]
+  })
+  return [...missing, ...wrong]
+}
+
+export class Networks extends Context.Service<Networks, NetworksShape>()("mmt/model/Networks") {
+  static readonly layer: Layer.Layer<Networks, never, Session> = Layer.effect(
+    Networks,
+    Effect.map(Session, (session) => makeNetworks(session))
+  )
+}
+
+const makeNetworks = (session: SessionShape): NetworksShape => {
+  const networks = new Map<string, Network>()
+  let adam: { readonly state: Adam; readonly owners: ReadonlyArray<Network> } | undefined
+  let savedMoments: { readonly step: number; readonly of: Map<string, Tensors> } | undefined
+
+  const add = (name: string, config: ModelConfig, tensors: ReadonlyMap<string, HostTensor>) => {
+    session.free(`${name}/`)
+    const network = makeNetwork(session, name, config, tensors)
+    networks.set(name, network)
+    return network
+  }
+
+  const load: NetworksShape["load"] = Effect.fn("Networks.load")(function* (batches, source) {
+    const problems: Array<string> = []
+    if (batches.length === 0) return yield* new CheckpointInvalid({ source, problems: ["it has no rows"] })
+    const metadata = yield* Effect.forEach(batches, (batch) =>
+      Effect.fromResult(metadataOf(checkpoint, batch, source)).pipe(Effect.orDie)
+    )
+    const config = yield* Schema.decodeUnknownEffect(Schema.fromJsonString(ModelConfig))(metadata[0]!.model).pipe(
+      Effect.mapError((e) => new CheckpointInvalid({ source, problems: [`metadata "model": ${e.message}`] }))
+    )
+    if (metadata.some(({ model }) => model !== metadata[0]!.model)) problems.push("parts have different models")
+    const loaded = tensorsByNetwork(
+      batches.map((batch) => viewOf(checkpoint, batch)),
+      problems
+    )
+    for (const [name, tensors] of loaded) problems.push(...tensorProblems(name, config, tensors))
+    if (problems.length > 0) return yield* new CheckpointInvalid({ source, problems })
+    session.free("")
+    networks.clear()
+    adam = undefined
+    for (const [name, tensors] of loaded) add(name, config, tensors)
+    savedMoments = { step: metadata[0]!.optimizerStep ?? 0, of: loaded }
+    shape.teacherStep = metadata[0]!.teacherStep ?? 0
+  })
+
+  const optimizer: NetworksShape["optimizer"] = (owners, settings, fresh) => {
+    const variables = new Map(
+      owners.flatMap((n) => [...n.parameters].map(([key, v]) => [`${n.name}/${key}`, v] as const))
+    )
+    const kept = fresh ? undefined : savedMoments
+    const moments = (key: string): readonly [tfjs.Tensor, tfjs.Tensor] | undefined => {
+      const [network, name] = [key.slice(0, key.indexOf("/")), key.slice(key.indexOf("/") + 1)]
+      const pair = ["m", "v"].map((kind) => kept?.of.get(network)?.get(`adam.${kind}:${name}`))
+      if (pair[0] === undefined || pair[1] === undefined) return undefined
+      const layer = networks.get(network)!
+      return [layer.toEngine(name, pair[0]), layer.toEngine(name, pair[1])]
+    }
+    const state = makeAdam(session, variables, settings, { step: kept?.step ?? 0, moments })
+    adam = { state, owners }
+    return state
+  }
+
+  const rows = (withOptimizer: boolean) =>
+    [...networks.values()].flatMap((network) => {
+      const tensors = [...network.read()].map(([name, tensor]) => [network.name, name, tensor] as const)
+      if (!withOptimizer || !adam?.owners.includes(network)) return tensors
+      const moments = [...network.parameters.keys()].flatMap((name) => {
+        const [m, v] = adam!.state.moments(`${network.name}/${name}`)
+        const kinds = [
+          ["m", m],
+          ["v", v]
+        ] as const
+        return kinds.map(
+          ([kind, value]) => [network.name, `adam.${kind}:${name}`, network.toHost(name, value)] as const
+        )
+      })
+      return [...tensors, ...moments]
+    })
+
+  const shape: NetworksShape = {
+    session,
+    names: () => [...networks.keys()],
+    has: (name) => networks.has(name),
+    get: (name) =>
+      Effect.suspend(() => {
+        const network = networks.get(name)
+        return network
+          ? Effect.succeed(network)
+          : Effect.fail(new NetworkMissing({ network: name, present: [...networks.keys()] }))
+      }),
+    load,
+    create: (name, config, classes, seed) => add(name, config, initialTensors(config, classes, seed)),
+    copy: (from, name) => add(name, from.config, from.read()),
+    optimizer,
+    teacherStep: 0,
+    save: (options) => {
+      const all = rows(options.optimizer)
+      const encoded = all.map(([, , tensor]) => encodeValues(tensor))
+      return batchOf(
+        checkpoint,
+        {
+          network: all.map(([network]) => network),
+          name: all.map(([, name]) => name),
+          dtype: encoded.map(([dtype]) => dtype),
+          shape: all.map(([, , tensor]) => tensor.shape),
+          data: encoded.map(([, bytes]) => bytes)
+        },
+        {
+          model: JSON.stringify(networks.values().next().value!.config),
+          optimizerStep: options.optimizer ? (adam?.state.step() ?? 0) : 0,
+          teacherStep: shape.teacherStep
+        }
+      )
+    }
+  }
+  return shape
+}

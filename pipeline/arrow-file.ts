@@ -1,0 +1,161 @@
+/**
+ * Arrow files as inlets and outlets of stages: reading takes IPC file and stream format, checks columns and metadata,
+ * and holds one record batch at a time; writing is atomic and digests what it writes.
+ */
+import { createHash } from "node:crypto"
+import { mkdir, open, rename, rm } from "node:fs/promises"
+import { basename, dirname, join } from "node:path"
+import { type RecordBatch, RecordBatchFileWriter, RecordBatchReader } from "apache-arrow"
+import { Effect, Schema, Stream } from "effect"
+import type { Inlet } from "#pipeline/stage.ts"
+import {
+  type Artifact,
+  type ArtifactError,
+  ArtifactUnreadable,
+  columnError,
+  metadataOf,
+  nullError
+} from "#schemas/artifact.ts"
+
+const reason = (cause: unknown): string => {
+  const code = (cause as NodeJS.ErrnoException).code
+  if (code === "ENOENT") return "there is no such file"
+  if (code === "EISDIR") return "it is a folder"
+  return cause instanceof Error ? cause.message : String(cause)
+}
+
+/** Checks one batch against the port's artifact: columns, nulls, metadata. */
+export const checkedBatch = (
+  artifact: Artifact,
+  batch: RecordBatch,
+  source: string
+): Effect.Effect<RecordBatch, ArtifactError> => {
+  const wrong = columnError(artifact, batch.schema, source) ?? nullError(artifact, batch, source)
+  if (wrong !== undefined) return Effect.fail(wrong)
+  return Effect.as(Effect.fromResult(metadataOf(artifact, batch, source)), batch)
+}
+
+/** The record batches of one Arrow file (IPC file or stream format), one in memory at a time. */
+export const readBatches = (artifact: Artifact, file: string): Inlet["batches"] => {
+  const unreadable = (cause: unknown) =>
+    new ArtifactUnreadable({ artifact: artifact.name, source: file, problem: reason(cause) })
+  const opened = Effect.gen(function* () {
+    const handle = yield* Effect.acquireRelease(
+      Effect.tryPromise({ try: () => open(file, "r"), catch: unreadable }),
+      (h) => Effect.promise(() => h.close().catch(() => {}))
+    )
+    const reader = yield* Effect.tryPromise({
+      try: async () => (await RecordBatchReader.from(handle)).open(),
+      catch: unreadable
+    })
+    const schema = reader.schema
+    if (!schema) return yield* unreadable("it is empty or no Arrow file")
+    const wrong = columnError(artifact, schema, file)
+    if (wrong !== undefined) return yield* wrong
+    return Stream.fromAsyncIterable(reader as AsyncIterable<RecordBatch>, unreadable)
+  })
+  return Stream.unwrap(opened).pipe(
+    Stream.rechunk(1),
+    Stream.mapEffect((batch) => checkedBatch(artifact, batch, file))
+  )
+}
+
+/** Files of one artifact, in order, as what an input port takes. */
+export const inletOf = <A extends Artifact>(artifact: A, files: ReadonlyArray<string>): Inlet<A> => ({
+  artifact,
+  source: files.length === 1 ? files[0]! : dirname(files[0]!),
+  files,
+  batches: Stream.fromIterable(files).pipe(Stream.flatMap((file) => readBatches(artifact, file)))
+})
+
+/** A file could not be written: disk full, no permission, folder gone. Nothing is left of it. */
+export class WriteFailed extends Schema.TaggedError<WriteFailed>()("WriteFailed", {
+  file: Schema.String,
+  problem: Schema.String
+}) {
+  override get message() {
+    return `${this.file}: cannot be written: ${this.problem}`
+  }
+}
+
+export interface WrittenFile {
+  readonly file: string
+  readonly rows: number
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/** Arrow's file writer with its bytes in hand, so that they can be hashed and written as they come. */
+class ChunkWriter extends RecordBatchFileWriter {
+  #chunks: Array<Uint8Array> = []
+  protected override _write(chunk: ArrayBufferView) {
+    const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+    if (bytes.length > 0) this.#chunks.push(bytes)
+    this._position += bytes.length
+    return this
+  }
+  take(): Array<Uint8Array> {
+    const chunks = this.#chunks
+    this.#chunks = []
+    return chunks
+  }
+}
+
+/**
+ * Writes a stream of record batches as one Arrow IPC file. It becomes visible under its name by a rename after fsync,
+ * so that a kill leaves either nothing or a whole file. An empty stream writes nothing and gives undefined.
+ */
+export const writeBatches = <E, R>(
+  file: string,
+  batches: Stream.Stream<RecordBatch, E, R>
+): Effect.Effect<WrittenFile | undefined, E | WriteFailed, R> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const attempt = <A>(action: () => Promise<A>) =>
+        Effect.tryPromise({ try: action, catch: (cause) => new WriteFailed({ file, problem: reason(cause) }) })
+      const partial = join(dirname(file), `.${basename(file)}.${process.pid}.partial`)
+      const handle = yield* Effect.acquireRelease(
+        attempt(async () => {
+          await mkdir(dirname(file), { recursive: true })
+          return open(partial, "w")
+        }),
+        (h) =>
+          Effect.promise(() =>
+            h
+              .close()
+              .then(() => rm(partial, { force: true }))
+              .catch(() => {})
+          )
+      )
+      const writer = new ChunkWriter()
+      const hash = createHash("sha256")
+      let rows = 0
+      let bytes = 0
+      const flush = () =>
+        attempt(async () => {
+          const chunks = writer.take()
+          for (const chunk of chunks) {
+            hash.update(chunk)
+            bytes += chunk.length
+          }
+          const { bytesWritten } = await handle.writev(chunks)
+          const expected = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+          if (bytesWritten !== expected) throw new Error(`only ${bytesWritten} of ${expected} bytes were taken`)
+        })
+      yield* Stream.runForEach(batches, (batch) => {
+        rows += batch.numRows
+        writer.write(batch)
+        return flush()
+      })
+      if (rows === 0) return undefined
+      writer.finish()
+      yield* flush()
+      yield* attempt(async () => {
+        await handle.sync()
+        await rename(partial, file)
+        const folder = await open(dirname(file), "r")
+        await folder.sync().finally(() => folder.close())
+      })
+      return { file, rows, bytes, sha256: hash.digest("hex") }
+    })
+  )

@@ -1,0 +1,142 @@
+/**
+ * augment: labelled images → training batches. The identity sampler chooses the rows, a pool of worker threads reads
+ * and augments them ahead of the training.
+ */
+import type { RecordBatch } from "apache-arrow"
+import { Effect, Schema, Stream } from "effect"
+import { Augmentation, imagenetNormalisation, Normalisation } from "#data/augmentation.ts"
+import { AugmentationPool } from "#data/augmentation-pool.ts"
+import { sampleBatches } from "#data/identity-sampler.ts"
+import { type ImageRow, imageRows } from "#data/image-rows.ts"
+import { type Inlet, optionalPort, port, stage } from "#pipeline/stage.ts"
+import { batchOf, viewOf } from "#schemas/artifact.ts"
+import { batches } from "#schemas/batches.ts"
+import { images } from "#schemas/images.ts"
+import { pseudoLabels } from "#schemas/pseudo-labels.ts"
+
+const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
+
+export const AugmentParams = Schema.Struct({
+  seed: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(1))),
+  /** Part of the address of every random number, so that epochs differ. */
+  epoch: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(1))),
+  iterations: PositiveInt.pipe(Schema.withDecodingDefaultKey(Effect.succeed(400))),
+  /** P identities × K instances make a batch. */
+  identities: PositiveInt.pipe(Schema.withDecodingDefaultKey(Effect.succeed(16))),
+  instances: PositiveInt.pipe(Schema.withDecodingDefaultKey(Effect.succeed(4))),
+  /** Independent augmentations of each image: one for each pair of student and teacher. */
+  views: PositiveInt.pipe(Schema.withDecodingDefaultKey(Effect.succeed(2))),
+  flip: Augmentation.fields.flip.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0.5))),
+  pad: Augmentation.fields.pad.pipe(Schema.withDecodingDefaultKey(Effect.succeed(10))),
+  erase: Augmentation.fields.erase.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0.5))),
+  normalisation: Normalisation.pipe(Schema.withDecodingDefaultKey(Effect.succeed(imagenetNormalisation)))
+})
+
+/** The labels do not fit the images, or there are too few of them to fill a batch. */
+export class LabelsUnusable extends Schema.TaggedError<LabelsUnusable>()("LabelsUnusable", {
+  source: Schema.String,
+  problem: Schema.String
+}) {
+  override get message() {
+    return `${this.source}: ${this.problem}`
+  }
+}
+
+interface Labels {
+  readonly label: ReadonlyArray<number>
+  readonly classes: number
+}
+
+/** Identities in ascending order are the classes; unknown people (−1) take no part. */
+const labelsOfPersons = (rows: ReadonlyArray<ImageRow>): Labels => {
+  const persons = [...new Set(rows.map(({ person }) => person))].filter((person) => person >= 0).sort((a, b) => a - b)
+  const classOf = new Map(persons.map((person, label) => [person, label]))
+  return { label: rows.map(({ person }) => classOf.get(person) ?? -1), classes: persons.length }
+}
+
+/** Every image has exactly one pseudo label, found by the image's name. */
+const pseudoLabelsOf = (rows: ReadonlyArray<ImageRow>, inlet: Inlet<typeof pseudoLabels>) =>
+  Effect.gen(function* () {
+    const labelOf = new Map<string, number>()
+    yield* Stream.runForEach(inlet.batches, (batch) => {
+      const { image, label } = viewOf(pseudoLabels, batch)
+      const twice = image.find((name) => labelOf.has(name))
+      for (const [row, name] of image.entries()) labelOf.set(name, label[row]!)
+      return twice === undefined
+        ? Effect.void
+        : Effect.fail(new LabelsUnusable({ source: inlet.source, problem: `image "${twice}" has two pseudo labels` }))
+    })
+    const missing = rows.find(({ image }) => !labelOf.has(image))
+    if (missing !== undefined) {
+      const problem = `image "${missing.image}" has no pseudo label; run the cluster stage on these images`
+      return yield* new LabelsUnusable({ source: inlet.source, problem })
+    }
+    const label = rows.map(({ image }) => labelOf.get(image)!)
+    return { label, classes: label.reduce((a, b) => Math.max(a, b), -1) + 1 } satisfies Labels
+  })
+
+export const augmentStage = stage({
+  name: "augment",
+  version: 1,
+  summary: "samples identity-balanced batches and augments each image once for each view",
+  params: AugmentParams,
+  inputs: {
+    images: port(images, "decoded training images"),
+    "pseudo-labels": optionalPort(pseudoLabels, "clusters as labels; without it, the images' own identities")
+  },
+  outputs: { batches: port(batches, "one record batch an iteration") },
+  run: (inputs, params) =>
+    Effect.gen(function* () {
+      const pool = yield* AugmentationPool
+      const { height, width, rows } = yield* imageRows(inputs.images.files)
+      const inlet = inputs["pseudo-labels"]
+      const { label, classes } = inlet ? yield* pseudoLabelsOf(rows, inlet) : labelsOfPersons(rows)
+      const { seed, epoch, identities, instances, views, normalisation, flip, pad, erase } = params
+      const batchSize = identities * instances
+      const cameras = rows.map(({ camera }) => camera)
+      const sampler = sampleBatches({ labels: label, cameras, instances, batchSize, seed, epoch })
+      const chosen = Array.from(sampler.take(params.iterations))
+      if (chosen.length === 0) {
+        const source = inlet?.source ?? inputs.images.source
+        const known = new Set(label.filter((l) => l >= 0)).size
+        const problem = `${known} identities do not fill a batch of ${identities} × ${instances} images; choose fewer identities a batch or more classes`
+        return yield* new LabelsUnusable({ source, problem })
+      }
+      const make = (batch: ReadonlyArray<number>, iteration: number) =>
+        Effect.map(
+          pool.run({
+            places: batch.map((row) => rows[row]!.place),
+            views,
+            size: { height, width },
+            augmentation: { flip, pad, erase },
+            normalisation,
+            seed,
+            epoch,
+            iteration
+          }),
+          (pixels): RecordBatch => {
+            const all = Array.from({ length: views }, () => batch).flat()
+            return batchOf(
+              batches,
+              {
+                image: all.map((row) => rows[row]!.image),
+                label: Int32Array.from(all, (row) => label[row]!),
+                camera: Int32Array.from(all, (row) => rows[row]!.camera),
+                view: Int8Array.from(all, (_, i) => Math.floor(i / batch.length)),
+                pixels
+              },
+              { height, width, classes, epoch, iteration: 0 },
+              { perBatch: { iteration: String(iteration) } }
+            )
+          }
+        )
+      return {
+        batches: Stream.fromIterable(chosen.entries()).pipe(
+          Stream.rechunk(1),
+          // As many batches under way as there are threads, and one made ahead: what bounds the memory.
+          Stream.mapEffect(([iteration, batch]) => make(batch, iteration), { concurrency: pool.threads + 1 }),
+          Stream.bufferArray({ capacity: 1 })
+        )
+      }
+    })
+})

@@ -1,0 +1,57 @@
+/** ema-update: after each training step, moves every mean teacher towards its student. */
+import { Deferred, Effect, Schema, Stream } from "effect"
+import { moveTeacher, warmedUpAlpha } from "#model/mean-teacher.ts"
+import { Networks } from "#model/networks.ts"
+import { optionalPort, port, stage } from "#pipeline/stage.ts"
+import { checkpoint } from "#schemas/checkpoint.ts"
+import { trainMetrics } from "#schemas/train-metrics.ts"
+
+export const EmaUpdateParams = Schema.Struct({
+  students: Schema.Array(Schema.String).pipe(Schema.withDecodingDefaultKey(Effect.succeed(["student-1", "student-2"]))),
+  /** α of the exponential moving average, reached by min(1 − 1/(step + 1), momentum). */
+  momentum: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })).pipe(
+    Schema.withDecodingDefaultKey(Effect.succeed(0.999))
+  )
+})
+
+export const emaUpdateStage = stage({
+  name: "ema-update",
+  version: 1,
+  summary: "moves each mean teacher towards its student, once for each row of train-metrics",
+  params: EmaUpdateParams,
+  inputs: {
+    "train-metrics": port(trainMetrics, "a row for each step that was taken"),
+    checkpoint: optionalPort(checkpoint, "students and teachers; without it, those of the session")
+  },
+  outputs: {
+    "train-metrics": port(trainMetrics, "the same rows, once their update is done"),
+    checkpoint: port(checkpoint, "the networks after the last update")
+  },
+  run: (inputs, { students, momentum }) =>
+    Effect.gen(function* () {
+      const networks = yield* Networks
+      if (inputs.checkpoint) {
+        yield* networks.load(yield* Stream.runCollect(inputs.checkpoint.batches), inputs.checkpoint.source)
+      }
+      const update = Effect.gen(function* () {
+        const alpha = warmedUpAlpha(networks.teacherStep, momentum)
+        networks.teacherStep++
+        for (const name of students) {
+          const student = yield* networks.get(name)
+          const teacher = yield* networks.get(name.replace("student", "teacher"))
+          moveTeacher(networks.session.tf, teacher.parameters, student.parameters, alpha)
+        }
+      })
+      const finished = yield* Deferred.make<void>()
+      return {
+        "train-metrics": inputs["train-metrics"].batches.pipe(
+          Stream.rechunk(1),
+          Stream.tap((rows) => Effect.replicateEffect(update, rows.numRows, { discard: true })),
+          Stream.onEnd(Deferred.succeed(finished, undefined))
+        ),
+        checkpoint: Stream.fromEffect(
+          Effect.andThen(Deferred.await(finished), () => Effect.sync(() => networks.save({ optimizer: false })))
+        )
+      }
+    })
+})
