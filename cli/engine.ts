@@ -3,6 +3,7 @@
  */
 import { Console, Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
+import { type ProgressLine, progressLine } from "#cli/progress.ts"
 import { checkEngine } from "#engine/check.ts"
 import { type Installation, type InstallProgress, installEngine } from "#engine/install.ts"
 
@@ -12,32 +13,27 @@ const outcomes: Readonly<Record<Installation["state"], string>> = {
   unchanged: "was set up already"
 }
 
-const verbs: Readonly<Record<InstallProgress["task"], string>> = {
-  download: "downloading",
-  unpack: "unpacking",
-  compile: "compiling"
-}
-
-function describe({ task, label, done, total }: InstallProgress): string {
-  const megabytes = (bytes: number) => String(Math.round(bytes / 1e6))
-  const amount = task === "download" ? ` ${megabytes(done)} of ${megabytes(total)} MB` : ""
-  return `${verbs[task]} ${label}${amount}`
-}
-
-/** Shows the installation as one line that is overwritten on a terminal, elsewhere as a line for each new task. */
-function progressPrinter(stream: NodeJS.WriteStream) {
-  let task = ""
-  return {
-    show: (progress: InstallProgress) => {
-      const next = `${verbs[progress.task]} ${progress.label}`
-      if (stream.isTTY) stream.write(`\r\u001b[K${describe(progress)}`)
-      else if (next !== task) stream.write(`${next}\n`)
-      task = next
-    },
-    end: Effect.sync(() => {
-      if (stream.isTTY && task !== "") stream.write("\r\u001b[K")
-    })
+/** Shows the installation: each download as a line of progress in megabytes, the rest as one plain line a task. */
+function progressPrinter() {
+  let download: { readonly label: string; readonly line: ProgressLine } | undefined
+  const end = () => {
+    download?.line.end()
+    download = undefined
   }
+  const show = (progress: InstallProgress) => {
+    if (progress.task !== "download") {
+      end()
+      process.stderr.write(`${progress.task === "unpack" ? "unpacking" : "compiling"} ${progress.label}\n`)
+      return
+    }
+    const { label, done, total } = progress
+    if (download?.label !== label) {
+      end()
+      download = { label, line: progressLine(`downloading ${label}, MB`, total / 1e6) }
+    }
+    download.line.update(done / 1e6)
+  }
+  return { show, end }
 }
 
 const install = Command.make(
@@ -53,12 +49,12 @@ const install = Command.make(
     )
   },
   Effect.fn("engine install")(function* ({ cuda, force }) {
-    const printer = progressPrinter(process.stderr)
+    const printer = progressPrinter()
     const { flavour, folder, state } = yield* installEngine({
       force,
       ...(Option.isSome(cuda) ? { cuda: cuda.value } : {}),
       onProgress: printer.show
-    }).pipe(Effect.ensuring(printer.end))
+    }).pipe(Effect.ensuring(Effect.sync(printer.end)))
     yield* Console.log(`TensorFlow (${flavour === "cuda" ? "CUDA" : "CPU"}) ${outcomes[state]}: ${folder}`)
   })
 ).pipe(

@@ -3,7 +3,16 @@
  * pixels of an image are read when it is wanted. A data set is never loaded whole.
  */
 import { type FileHandle, open } from "node:fs/promises"
-import { type DataType, DataType as Is, Message, type RecordBatch, RecordBatchReader, type Schema } from "apache-arrow"
+import {
+  type DataType,
+  DataType as Is,
+  Message,
+  type RecordBatch,
+  RecordBatchReader,
+  type Schema,
+  Table,
+  tableToIPC
+} from "apache-arrow"
 import { Effect } from "effect"
 import {
   type ArtifactError,
@@ -93,6 +102,9 @@ const withoutPixels = async (handle: FileHandle, head: Uint8Array, envelope: Env
   return { batch, pixelsAt: body + Number(offset) }
 }
 
+/** The schema as a stream starts with it, without the mark of the stream's end. */
+const schemaMessage = (schema: Schema) => tableToIPC(new Table(schema), "stream").slice(0, -8)
+
 const reason = (cause: unknown) =>
   (cause as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : (cause as Error).message
 
@@ -109,13 +121,19 @@ const rowsOfFile = (file: string) =>
       const first = Buffer.alloc(8)
       yield* attempt(() => readAt(handle, first, 0))
       let position = first.toString("latin1", 0, 6) === magic ? 8 : 0
-      let head = new Uint8Array(0)
+      const { schema } = yield* attempt(async () => (await RecordBatchReader.from(handle)).open())
+      if (!schema) return yield* unreadable(new Error("it is empty or no Arrow file"))
+      const wrong = columnError(images, schema, file)
+      if (wrong !== undefined) return yield* wrong
+      // The schema and the dictionaries, which are read anew with each batch.
+      let head = schemaMessage(schema)
       let size: { height: number; width: number } | undefined
       const rows: Array<ImageRow> = []
       while (true) {
         const envelope = yield* attempt(() => envelopeAt(handle, position))
         if (envelope === undefined) break
         position = envelope.end
+        if (envelope.message.isSchema()) continue
         if (!envelope.message.isRecordBatch()) {
           const part = new Uint8Array(envelope.end - envelope.start)
           yield* attempt(() => readAt(handle, part, envelope.start))
@@ -127,9 +145,6 @@ const rowsOfFile = (file: string) =>
             new Error("its pixels are compressed; write it uncompressed, so that rows can be fetched")
           )
         }
-        const schema = RecordBatchReader.from(head).open().schema
-        const wrong = columnError(images, schema, file)
-        if (wrong !== undefined) return yield* wrong
         const { batch, pixelsAt } = yield* attempt(() => withoutPixels(handle, head, envelope, pixelBuffer(schema)))
         const nulls = nullError(images, batch, file)
         if (nulls !== undefined) return yield* nulls

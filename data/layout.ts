@@ -52,7 +52,8 @@ export class DatasetEmpty extends Schema.TaggedError<DatasetEmpty>()("DatasetEmp
 
 const IMAGE_ENDING = /\.(jpe?g|png|bmp)$/i
 
-const hasCode = (cause: unknown, codes: ReadonlyArray<string>) =>
+/** Whether this is the file system's refusal with one of these codes, as `ENOENT`. */
+export const hasCode = (cause: unknown, ...codes: ReadonlyArray<string>): boolean =>
   cause instanceof Error && "code" in cause && codes.includes(String(cause.code))
 
 /**
@@ -70,7 +71,7 @@ export const listImages = Effect.fnUntraced(function* (options: {
   const entries = yield* Effect.tryPromise({
     try: () => readdir(folder, { withFileTypes: true }),
     catch: (cause) =>
-      hasCode(cause, ["ENOENT", "ENOTDIR"])
+      hasCode(cause, "ENOENT", "ENOTDIR")
         ? new DatasetNotFound({ format, folder, expected })
         : new DatasetUnreadable({ path: folder, cause })
   })

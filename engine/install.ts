@@ -33,13 +33,10 @@ export class FolderUnusable extends Schema.TaggedError<FolderUnusable>()("Folder
   }
 }
 
-/** A moment of the installation: what is going on and, of a download, how many bytes of how many are there. */
-export interface InstallProgress {
-  readonly task: "download" | "unpack" | "compile"
-  readonly label: string
-  readonly done: number
-  readonly total: number
-}
+/** A moment of the installation: what is going on with what and, of a download, how many bytes of how many are there. */
+export type InstallProgress =
+  | { readonly task: "download"; readonly label: string; readonly done: number; readonly total: number }
+  | { readonly task: "unpack" | "compile"; readonly label: string }
 
 /** What is set up, and what that took: all of it (`fresh`), only this clone's link (`linked`), or nothing. */
 export interface Installation {
@@ -90,18 +87,15 @@ const installLibraries = (flavour: Flavour, folder: string, replace: boolean, re
   createWhole(folder, replace, (temporary) =>
     Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
-      const total = wheels[flavour].reduce((sum, wheel) => sum + wheel.size, 0)
-      let before = 0
       for (const wheel of wheels[flavour]) {
         const label = `${wheel.project} ${wheel.version}`
         const downloads = join(temporary, "download")
         yield* fs.makeDirectory(downloads)
-        const onBytes = (bytes: number) => report({ task: "download", label, done: before + bytes, total })
+        const onBytes = (bytes: number) => report({ task: "download", label, done: bytes, total: wheel.size })
         const file = yield* downloadWheel(wheel, downloads, onBytes)
-        report({ task: "unpack", label, done: 0, total: 1 })
+        report({ task: "unpack", label })
         yield* unpackWheel(wheel, file, temporary)
         yield* fs.remove(downloads, { recursive: true })
-        before += wheel.size
       }
     })
   )
@@ -127,46 +121,47 @@ const linkTarget = Effect.fn("linkTarget")(function* (link: string) {
   return yield* fs.readLink(link).pipe(Effect.orElseSucceed(() => undefined))
 })
 
+const install = Effect.fn("installEngine")(function* (options: InstallOptions, cache: string) {
+  const { link = bindingLink, force = false, onProgress = () => {} } = options
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    return yield* new UnsupportedPlatform({ platform: `${process.platform} ${process.arch}` })
+  }
+  const linked = yield* linkTarget(link)
+  const flavour = flavourOf(options.cuda, linked)
+  const libraries = libraryFolder(flavour, cache)
+  const addon = addonFolder(flavour, cache)
+  const target = join(addon, "tfjs_binding.node")
+
+  const librariesWhole = !force && (yield* isWhole(libraries))
+  const addonWhole = !force && (yield* isWhole(addon))
+  if (!librariesWhole || !addonWhole) {
+    yield* prepareCache(cache, librariesWhole ? 0 : room[flavour])
+    yield* requireTools
+  }
+  yield* sweep(cache)
+  if (!librariesWhole) yield* installLibraries(flavour, libraries, force, onProgress)
+  if (!addonWhole) {
+    onProgress({ task: "compile", label: "the TensorFlow addon" })
+    yield* createWhole(addon, force, (temporary) => buildAddons(flavour, cache, temporary))
+  }
+  if (linked !== target) yield* placeLink(target, link)
+  const state = librariesWhole && addonWhole ? (linked === target ? "unchanged" : "linked") : "fresh"
+  const installation: Installation = { flavour, folder: libraries, state }
+  return installation
+})
+
 /**
  * Sets up TensorFlow for this clone. What is whole is left alone, so a second call takes milliseconds, and another clone's
  * call only places its link. A call may be killed at any time, and several may run at once.
  */
-export const installEngine = Effect.fn("installEngine")(
-  function* (options: InstallOptions = {}) {
-    const { cache = cacheFolder(), link = bindingLink, force = false, onProgress = () => {} } = options
-    if (process.platform !== "linux" || process.arch !== "x64") {
-      return yield* new UnsupportedPlatform({ platform: `${process.platform} ${process.arch}` })
-    }
-    const linked = yield* linkTarget(link)
-    const flavour = flavourOf(options.cuda, linked)
-    const libraries = libraryFolder(flavour, cache)
-    const addon = addonFolder(flavour, cache)
-    const target = join(addon, "tfjs_binding.node")
-
-    const librariesWhole = !force && (yield* isWhole(libraries))
-    const addonWhole = !force && (yield* isWhole(addon))
-    if (!librariesWhole || !addonWhole) {
-      yield* prepareCache(cache, librariesWhole ? 0 : room[flavour])
-      yield* requireTools
-    }
-    yield* sweep(cache)
-    if (!librariesWhole) yield* installLibraries(flavour, libraries, force, onProgress)
-    if (!addonWhole) {
-      onProgress({ task: "compile", label: "the TensorFlow addon", done: 0, total: 1 })
-      yield* createWhole(addon, force, (temporary) => buildAddons(flavour, cache, temporary))
-    }
-    if (linked !== target) yield* placeLink(target, link)
-    const state = librariesWhole && addonWhole ? (linked === target ? "unchanged" : "linked") : "fresh"
-    const installation: Installation = { flavour, folder: libraries, state }
-    return installation
-  },
-  (effect, options) =>
-    Effect.catchTag(effect, "PlatformError", (error) =>
-      Effect.fail(
-        new FolderUnusable({ place: "cache", folder: options?.cache ?? cacheFolder(), detail: error.message })
-      )
+export const installEngine = (options: InstallOptions = {}) => {
+  const cache = options.cache ?? cacheFolder()
+  return install(options, cache).pipe(
+    Effect.catchTag("PlatformError", (error) =>
+      Effect.fail(new FolderUnusable({ place: "cache", folder: cache, detail: error.message }))
     )
-)
+  )
+}
 
 function flavourOf(cuda: boolean | undefined, linked: string | undefined): Flavour {
   if (cuda !== undefined) return cuda ? "cuda" : "cpu"

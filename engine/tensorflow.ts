@@ -40,15 +40,37 @@ export interface LoadOptions {
   readonly interOpThreads?: number
 }
 
+/** A set-up engine: the folder of its addons and TensorFlow's library. */
+export interface Engine {
+  readonly addons: string
+  readonly library: string
+}
+
 const require = createRequire(import.meta.url)
+
+/** Finds the engine that the addon's link points at, and makes sure that it belongs to this version of the project. */
+export const locateEngine = (link: string = bindingLink): Effect.Effect<Engine, EngineMissing> =>
+  Effect.gen(function* () {
+    const binding = yield* Effect.try({
+      try: () => realpathSync(link),
+      catch: () => new EngineMissing({ path: link, reason: "absent" })
+    })
+    const addons = dirname(binding)
+    const addon = readAddonFolder(addons)
+    if (addon?.digest !== addonDigest()) return yield* new EngineMissing({ path: addons, reason: "outdated" })
+    return { addons, library: join(addons, librariesBeside(addon.flavour), "libtensorflow_cc.so.2") }
+  })
 
 interface Preload {
   readonly preload: (library: string, ...nameAndValue: ReadonlyArray<string>) => string
 }
 
+const quietest = "3"
+const logLevel = () => process.env.TF_CPP_MIN_LOG_LEVEL ?? quietest
+
 function variables({ intraOpThreads, interOpThreads }: LoadOptions): ReadonlyArray<string> {
   return [
-    ...["TF_CPP_MIN_LOG_LEVEL", process.env.TF_CPP_MIN_LOG_LEVEL ?? "3"],
+    ...["TF_CPP_MIN_LOG_LEVEL", logLevel()],
     ...(intraOpThreads ? ["TF_NUM_INTRAOP_THREADS", String(intraOpThreads)] : []),
     ...(interOpThreads ? ["TF_NUM_INTEROP_THREADS", String(interOpThreads)] : [])
   ]
@@ -58,32 +80,23 @@ function variables({ intraOpThreads, interOpThreads }: LoadOptions): ReadonlyArr
 const logLine = /^(WARNING: All log messages before absl::InitializeLog|[IWEF]\d{4} )/
 
 function showForeignLines(text: string) {
-  const chatty = (process.env.TF_CPP_MIN_LOG_LEVEL ?? "3") < "3"
-  const kept = text.split("\n").filter((line) => line !== "" && (chatty || !logLine.test(line)))
+  const quiet = logLevel() === quietest
+  const kept = text.split("\n").filter((line) => line !== "" && !(quiet && logLine.test(line)))
   if (kept.length > 0) process.stderr.write(`${kept.join("\n")}\n`)
 }
 
-function load(link: string, options: LoadOptions): Effect.Effect<TensorFlow, EngineMissing | EngineBroken> {
-  return Effect.gen(function* () {
-    const binding = yield* Effect.try({
-      try: () => realpathSync(link),
-      catch: () => new EngineMissing({ path: link, reason: "absent" })
-    })
-    const folder = dirname(binding)
-    const addon = readAddonFolder(folder)
-    if (addon?.digest !== addonDigest()) return yield* new EngineMissing({ path: folder, reason: "outdated" })
-    return yield* Effect.try({
-      try: () => {
-        const library = join(folder, librariesBeside(addon.flavour), "libtensorflow_cc.so.2")
-        const { preload } = require(join(folder, "preload.node")) as Preload
-        showForeignLines(preload(library, ...variables(options)))
-        return requireTfjs()
-      },
-      catch: (cause) =>
-        new EngineBroken({ path: folder, detail: cause instanceof Error ? cause.message : String(cause) })
-    })
+const broken = (engine: Engine) => (cause: unknown) =>
+  new EngineBroken({ path: engine.addons, detail: cause instanceof Error ? cause.message : String(cause) })
+
+/** Opens TensorFlow's library for this process, in silence unless TF_CPP_MIN_LOG_LEVEL asks for more. */
+export const openLibrary = (engine: Engine, options: LoadOptions): Effect.Effect<void, EngineBroken> =>
+  Effect.try({
+    try: () => {
+      const { preload } = require(join(engine.addons, "preload.node")) as Preload
+      showForeignLines(preload(engine.library, ...variables(options)))
+    },
+    catch: broken(engine)
   })
-}
 
 function requireTfjs(): TensorFlow {
   // Two functions that Node 23 dropped and tfjs-node still calls.
@@ -106,10 +119,10 @@ let loaded: TensorFlow | undefined
  * One thread of a process may use it at a time: tfjs-node's addon shares state between threads without a lock.
  */
 export const loadTensorFlow = (options: LoadOptions = {}): Effect.Effect<TensorFlow, EngineMissing | EngineBroken> =>
-  Effect.suspend(() => {
-    if (loaded) return Effect.succeed(loaded)
-    return Effect.map(load(bindingLink, options), (tensorflow) => {
-      loaded = tensorflow
-      return tensorflow
-    })
+  Effect.gen(function* () {
+    if (loaded) return loaded
+    const engine = yield* locateEngine()
+    yield* openLibrary(engine, options)
+    loaded = yield* Effect.try({ try: requireTfjs, catch: broken(engine) })
+    return loaded
   })

@@ -35,7 +35,7 @@ export class UnpackFailed extends Schema.TaggedError<UnpackFailed>()("UnpackFail
   detail: Schema.String
 }) {
   override get message() {
-    return `${this.wheel} could not be unpacked into ${this.folder}: ${this.detail}`
+    return `${this.wheel} could not be unpacked into ${this.folder}: ${this.detail}\nMake room there if it is full, then run \`npm run -s mmt -- engine install\` again.`
   }
 }
 
@@ -51,9 +51,11 @@ const lastLine = (output: string) => output.trim().split("\n").at(-1) || "it gav
 /** pip's reason: its errors, and why it tried again, since "no matching distribution" alone hides that the network is down. */
 function pipReason(output: string): string {
   const lines = output.split("\n")
-  const error = lines.findLast((line) => line.startsWith("ERROR: "))?.slice("ERROR: ".length)
+  const error = lines
+    .findLast((line) => line.startsWith("ERROR: ") && line !== "ERROR: Exception:")
+    ?.slice("ERROR: ".length)
   const retry = lines.findLast((line) => /Retrying .*after connection broken by/.test(line))
-  const cause = retry?.match(/broken by '(.*)'/)?.[1]
+  const cause = retry?.match(/broken by '(.*)'/)?.[1]?.replace(/<[^>]*>: /, "")
   return [error ?? lastLine(output), ...(cause ? [`(${cause})`] : [])].join(" ")
 }
 

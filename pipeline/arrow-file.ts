@@ -3,10 +3,16 @@
  * and holds one record batch at a time; writing is atomic and digests what it writes.
  */
 import { createHash } from "node:crypto"
-import { mkdir, open, rename, rm } from "node:fs/promises"
+import { mkdir, open, rename, rm, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
-import { type RecordBatch, RecordBatchFileWriter, RecordBatchReader } from "apache-arrow"
-import { Effect, Schema, Stream } from "effect"
+import {
+  type Schema as ArrowSchema,
+  Message,
+  type RecordBatch,
+  RecordBatchFileWriter,
+  RecordBatchReader
+} from "apache-arrow"
+import { Effect, Schema, Scope, Stream } from "effect"
 import type { Inlet } from "#pipeline/stage.ts"
 import {
   type Artifact,
@@ -83,6 +89,8 @@ export interface WrittenFile {
   readonly rows: number
   readonly bytes: number
   readonly sha256: string
+  /** Time of its last change, milliseconds. */
+  readonly modified: number
 }
 
 /** Arrow's file writer with its bytes in hand, so that they can be hashed and written as they come. */
@@ -94,6 +102,11 @@ class ChunkWriter extends RecordBatchFileWriter {
     this._position += bytes.length
     return this
   }
+  // Arrow's own file writer leaves out the schema message, which the format has before the first batch.
+  protected override _writeSchema(schema: ArrowSchema) {
+    super._writeSchema(schema)
+    return this._writeMessage(Message.from(schema))
+  }
   take(): Array<Uint8Array> {
     const chunks = this.#chunks
     this.#chunks = []
@@ -102,60 +115,90 @@ class ChunkWriter extends RecordBatchFileWriter {
 }
 
 /**
- * Writes a stream of record batches as one Arrow IPC file. It becomes visible under its name by a rename after fsync,
- * so that a kill leaves either nothing or a whole file. An empty stream writes nothing and gives undefined.
+ * An Arrow IPC file under way. It becomes visible under its name when it is finished, by a rename after fsync, so that a
+ * kill or a failure leaves either nothing or a whole file.
  */
-export const writeBatches = <E, R>(
-  file: string,
-  batches: Stream.Stream<RecordBatch, E, R>
-): Effect.Effect<WrittenFile | undefined, E | WriteFailed, R> =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const attempt = <A>(action: () => Promise<A>) =>
-        Effect.tryPromise({ try: action, catch: (cause) => new WriteFailed({ file, problem: reason(cause) }) })
-      const partial = join(dirname(file), `.${basename(file)}.${process.pid}.partial`)
-      const handle = yield* Effect.acquireRelease(
-        attempt(async () => {
-          await mkdir(dirname(file), { recursive: true })
-          return open(partial, "w")
-        }),
-        (h) =>
-          Effect.promise(() =>
-            h
-              .close()
-              .then(() => rm(partial, { force: true }))
-              .catch(() => {})
-          )
-      )
-      const writer = new ChunkWriter()
-      const hash = createHash("sha256")
-      let rows = 0
-      let bytes = 0
-      const flush = () =>
-        attempt(async () => {
-          const chunks = writer.take()
-          for (const chunk of chunks) {
-            hash.update(chunk)
-            bytes += chunk.length
-          }
-          const { bytesWritten } = await handle.writev(chunks)
-          const expected = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-          if (bytesWritten !== expected) throw new Error(`only ${bytesWritten} of ${expected} bytes were taken`)
-        })
-      yield* Stream.runForEach(batches, (batch) => {
+const openArrowFile = (file: string) =>
+  Effect.gen(function* () {
+    const attempt = <A>(action: () => Promise<A>) =>
+      Effect.tryPromise({ try: action, catch: (cause) => new WriteFailed({ file, problem: reason(cause) }) })
+    const partial = join(dirname(file), `.${basename(file)}.${process.pid}.partial`)
+    const handle = yield* Effect.acquireRelease(
+      attempt(async () => {
+        await mkdir(dirname(file), { recursive: true })
+        return open(partial, "w")
+      }),
+      (h) =>
+        Effect.promise(() =>
+          h
+            .close()
+            .then(() => rm(partial, { force: true }))
+            .catch(() => {})
+        )
+    )
+    const writer = new ChunkWriter()
+    const hash = createHash("sha256")
+    let rows = 0
+    let bytes = 0
+    const flush = () =>
+      attempt(async () => {
+        const chunks = writer.take()
+        const expected = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+        for (const chunk of chunks) hash.update(chunk)
+        const { bytesWritten } = await handle.writev(chunks)
+        if (bytesWritten !== expected) throw new Error(`only ${bytesWritten} of ${expected} bytes were taken`)
+        bytes += expected
+      })
+    return {
+      rows: () => rows,
+      write: (batch: RecordBatch) => {
         rows += batch.numRows
         writer.write(batch)
         return flush()
-      })
-      if (rows === 0) return undefined
-      writer.finish()
-      yield* flush()
-      yield* attempt(async () => {
-        await handle.sync()
-        await rename(partial, file)
-        const folder = await open(dirname(file), "r")
-        await folder.sync().finally(() => folder.close())
-      })
-      return { file, rows, bytes, sha256: hash.digest("hex") }
+      },
+      finish: () => {
+        writer.finish()
+        const visible = attempt(async () => {
+          await handle.sync()
+          await rename(partial, file)
+          const folder = await open(dirname(file), "r")
+          await folder.sync().finally(() => folder.close())
+          const { mtimeMs } = await stat(file)
+          return { file, rows, bytes, sha256: hash.digest("hex"), modified: mtimeMs } satisfies WrittenFile
+        })
+        return Effect.andThen(flush(), visible)
+      }
+    }
+  })
+
+/**
+ * Writes a stream of record batches as Arrow IPC files of about `rowsPerFile` rows each (whole record batches), named by
+ * `nameOf`. An empty stream writes nothing.
+ */
+export const writeBatches = <E, R>(
+  nameOf: (index: number) => string,
+  rowsPerFile: number,
+  batches: Stream.Stream<RecordBatch, E, R>
+): Effect.Effect<ReadonlyArray<WrittenFile>, E | WriteFailed, R> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const written: Array<WrittenFile> = []
+      let current: Effect.Success<ReturnType<typeof openArrowFile>> | undefined
+      const finish = Effect.suspend(() => (current ? current.finish() : Effect.undefined)).pipe(
+        Effect.map((file) => {
+          if (file) written.push(file)
+          current = undefined
+        })
+      )
+      const scope = yield* Effect.scope
+      yield* Stream.runForEach(batches, (batch) =>
+        Effect.gen(function* () {
+          current ??= yield* Scope.provide(openArrowFile(nameOf(written.length)), scope)
+          yield* current.write(batch)
+          if (current.rows() >= rowsPerFile) yield* finish
+        })
+      )
+      yield* finish
+      return written
     })
   )

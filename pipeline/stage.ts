@@ -58,10 +58,10 @@ export type Inlets<In extends Ports> = {
 }
 
 /** What leaves: a stream for each output port. They share one computation, so they are to be drained side by side. */
-export type Outlets<Out extends Ports, E, R> = { readonly [K in keyof Out]: Stream.Stream<RecordBatch, E, R> }
+export type Outlets<Out extends Ports> = { readonly [K in keyof Out]: Stream.Stream<RecordBatch, any, any> }
 
-/** `E` and `R` are what starting the stage can fail with and needs; `SE` and `SR` the same of its streams. */
-export interface Stage<Name extends string, P, In extends Ports, Out extends Ports, E, R, SE, SR> {
+/** `E` and `R` are what starting the stage can fail with and needs; those of its streams are in their own types. */
+export interface Stage<Name extends string, P, In extends Ports, Out extends Ports, O extends Outlets<Out>, E, R> {
   readonly name: Name
   /** Counted up whenever the same inputs and parameters would give other bytes. */
   readonly version: number
@@ -69,13 +69,13 @@ export interface Stage<Name extends string, P, In extends Ports, Out extends Por
   readonly params: Schema.Codec<P, any>
   readonly inputs: In
   readonly outputs: Out
-  readonly run: (inputs: Inlets<In>, params: P) => Effect.Effect<Outlets<Out, SE, SR>, E, R | Scope.Scope>
+  readonly run: (inputs: Inlets<In>, params: P) => Effect.Effect<O, E, R | Scope.Scope>
 }
 
 /** Declares a stage; the types of its ports, errors and services are those of its `run`. */
-export const stage = <const Name extends string, P, In extends Ports, Out extends Ports, E, R, SE, SR>(
-  definition: Stage<Name, P, In, Out, E, R, SE, SR>
-): Stage<Name, P, In, Out, E, R, SE, SR> => definition
+export const stage = <const Name extends string, P, In extends Ports, Out extends Ports, O extends Outlets<Out>, E, R>(
+  definition: Stage<Name, P, In, Out, O, E, R>
+): Stage<Name, P, In, Out, O, E, R> => definition
 
 export interface Progress {
   readonly done: number

@@ -1,5 +1,6 @@
 /** `train-metrics`: what each iteration of training reports, with a float32 column for each loss term beside these. */
-import { artifact } from "./artifact.ts"
+import type { RecordBatch } from "apache-arrow"
+import { artifact, batchOf, viewOf } from "./artifact.ts"
 import { float32, float32OrNull, int32 } from "./column.ts"
 
 export const trainMetrics = artifact(
@@ -17,3 +18,32 @@ export const trainMetrics = artifact(
   },
   {}
 )
+
+/** Metrics without their wall times, and the times. */
+export interface Timeless {
+  readonly batch: RecordBatch
+  readonly millis: ReadonlyArray<number>
+}
+
+/** The rows of these batches (one or more, all with the same loss terms) as one batch with nulls for the times. */
+export const withoutTimes = (batches: ReadonlyArray<RecordBatch>): Timeless => {
+  const views = batches.map((batch) => viewOf(trainMetrics, batch))
+  const terms = batches[0]!.schema.names.map(String).filter((name) => !(name in trainMetrics.columns))
+  const joined = (name: string) =>
+    Float32Array.from(batches.flatMap((batch) => Array.from(float32.read(batch.getChild(name)!.data[0]!))))
+  const batch = batchOf(
+    trainMetrics,
+    {
+      epoch: Int32Array.from(views.flatMap(({ epoch }) => [...epoch])),
+      iteration: Int32Array.from(views.flatMap(({ iteration }) => [...iteration])),
+      learningRate: joined("learningRate"),
+      millis: joined("learningRate").fill(Number.NaN)
+    },
+    {},
+    {
+      columns: Object.fromEntries(terms.map((name) => [name, float32])),
+      view: Object.fromEntries(terms.map((name) => [name, joined(name)]))
+    }
+  )
+  return { batch, millis: views.flatMap(({ millis }) => [...millis]) }
+}

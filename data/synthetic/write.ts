@@ -8,6 +8,7 @@ import { dirname, join, resolve } from "node:path"
 import { isDeepStrictEqual } from "node:util"
 import { Effect, Option, Schema } from "effect"
 import sharp from "sharp"
+import { hasCode } from "#data/layout.ts"
 import { DOMAINS, type PlannedImage, planImages, SYNTHETIC_SIZES, SyntheticSizes } from "#data/synthetic/plan.ts"
 import { renderImages } from "#data/synthetic/render.ts"
 
@@ -77,21 +78,22 @@ export const writeSynthetic = Effect.fn("writeSynthetic")(function* (options: Sy
     sizes: options.sizes ?? SYNTHETIC_SIZES
   }
   const images = planImages(record.sizes)
-  const attempt = <A>(run: () => Promise<A>) =>
+  const attempt: Attempt = (run) =>
     Effect.tryPromise({ try: run, catch: (cause) => new SyntheticWriteFailed({ folder, cause }) })
 
   const held = yield* attempt(() => inspect(folder, record, images))
-  if (held._tag === "Same" && options.force !== true)
-    return { folder, images: images.length, written: false } satisfies SyntheticResult
-  if (held._tag === "Other" && !(options.force === true && held.replaceable))
-    return yield* new SyntheticFolderTaken({ folder, found: held.found, replaceable: held.replaceable })
+  if (held !== undefined) {
+    if (held.same && options.force !== true)
+      return { folder, images: images.length, written: false } satisfies SyntheticResult
+    if (!(held.replaceable && options.force === true))
+      return yield* new SyntheticFolderTaken({ folder, found: held.found, replaceable: held.replaceable })
+  }
 
   const partial = `${folder}.partial-${process.pid}`
   yield* Effect.acquireUseRelease(
     attempt(() => makeFolders(partial, images)),
     () =>
-      drawAll(partial, record, images, options).pipe(
-        Effect.mapError((cause) => new SyntheticWriteFailed({ folder, cause })),
+      drawAll(attempt, partial, record, images, options).pipe(
         Effect.andThen(attempt(() => putInPlace(partial, folder)))
       ),
     () => Effect.promise(() => rm(partial, { recursive: true, force: true }))
@@ -99,36 +101,56 @@ export const writeSynthetic = Effect.fn("writeSynthetic")(function* (options: Sy
   return { folder, images: images.length, written: true } satisfies SyntheticResult
 })
 
-type Held =
-  | { readonly _tag: "Nothing" }
-  | { readonly _tag: "Same" }
-  | { readonly _tag: "Other"; readonly found: string; readonly replaceable: boolean }
+/** Runs work on the file system; its refusal becomes the typed error. */
+type Attempt = <A>(run: () => Promise<A>) => Effect.Effect<A, SyntheticWriteFailed>
 
-const hasCode = (cause: unknown, code: string) => cause instanceof Error && "code" in cause && cause.code === code
+/** What lies in the folder already. */
+interface Held {
+  /** This very pair, whole. */
+  readonly same: boolean
+  readonly found: string
+  /** Nothing but a synthetic pair would be lost. */
+  readonly replaceable: boolean
+}
 
-const inspect = async (folder: string, record: SyntheticRecord, images: ReadonlyArray<PlannedImage>): Promise<Held> => {
+/** Undefined when the folder is not there or empty. */
+const inspect = async (
+  folder: string,
+  record: SyntheticRecord,
+  images: ReadonlyArray<PlannedImage>
+): Promise<Held | undefined> => {
   let names: ReadonlyArray<string>
   try {
     names = await readdir(folder)
   } catch (cause) {
-    if (hasCode(cause, "ENOENT")) return { _tag: "Nothing" }
-    if (hasCode(cause, "ENOTDIR")) return { _tag: "Other", found: "a file", replaceable: false }
+    if (hasCode(cause, "ENOENT")) return undefined
+    if (hasCode(cause, "ENOTDIR")) return { same: false, found: "a file of this name", replaceable: false }
     throw cause
   }
-  if (names.length === 0) return { _tag: "Nothing" }
+  if (names.length === 0) return undefined
   const strange = names.filter((name) => name !== RECORD && !DOMAINS.some((domain) => domain === name))
-  if (!names.includes(RECORD))
-    return { _tag: "Other", found: names.slice(0, 3).join(", ") + (names.length > 3 ? ", …" : ""), replaceable: false }
-  const there = Schema.decodeUnknownOption(Schema.fromJsonString(SyntheticRecord))(
-    await readFile(join(folder, RECORD), "utf8")
-  )
-  const other = (found: string): Held => ({ _tag: "Other", found, replaceable: strange.length === 0 })
-  if (Option.isNone(there)) return other(`a ${RECORD} that cannot be read`)
-  if (!isDeepStrictEqual(there.value, record)) {
-    const sizes = isDeepStrictEqual(there.value.sizes, record.sizes) ? "" : " and other sizes"
-    return other(`the synthetic pair of seed ${there.value.seed}${sizes} (generator ${there.value.generator})`)
+  const pair = names.includes(RECORD)
+  const difference = pair ? await differenceOf(folder, record, images) : "no synthetic pair"
+  const others = (strange.length > 0 ? strange : names).toSorted()
+  return {
+    same: difference === undefined,
+    found:
+      pair && strange.length === 0
+        ? (difference ?? "this pair")
+        : `other things (${others.slice(0, 3).join(", ")}${others.length > 3 ? ", …" : ""})`,
+    replaceable: pair && strange.length === 0
   }
-  return (await isWhole(folder, images)) ? { _tag: "Same" } : other("this pair, but not all of its images")
+}
+
+/** What the pair in the folder is instead of the one wanted; undefined when it is that one. */
+const differenceOf = async (folder: string, record: SyntheticRecord, images: ReadonlyArray<PlannedImage>) => {
+  const text = await readFile(join(folder, RECORD), "utf8")
+  const there = Option.getOrUndefined(Schema.decodeOption(Schema.fromJsonString(SyntheticRecord))(text))
+  if (there === undefined) return `a ${RECORD} that cannot be read`
+  if (isDeepStrictEqual(there, record))
+    return (await isWhole(folder, images)) ? undefined : "this pair, but not all of its images"
+  const sizes = isDeepStrictEqual(there.sizes, record.sizes) ? "" : ", other sizes"
+  return `the synthetic pair of seed ${there.seed}${sizes} (generator ${there.generator})`
 }
 
 const foldersOf = (images: ReadonlyArray<PlannedImage>) => [...new Set(images.map((image) => dirname(image.path)))]
@@ -150,6 +172,7 @@ const makeFolders = async (partial: string, images: ReadonlyArray<PlannedImage>)
 }
 
 const drawAll = Effect.fnUntraced(function* (
+  attempt: Attempt,
   partial: string,
   record: SyntheticRecord,
   images: ReadonlyArray<PlannedImage>,
@@ -159,15 +182,13 @@ const drawAll = Effect.fnUntraced(function* (
   for (let start = 0; start < images.length; start += SHEET) sheets.push(images.slice(start, start + SHEET))
   let done = 0
   const drawSheet = (sheet: ReadonlyArray<PlannedImage>) =>
-    Effect.tryPromise({
-      try: async () => {
-        const jpegs = await renderImages(record.seed, record.sizes, sheet)
-        await Promise.all(jpegs.map((jpeg, i) => writeFile(join(partial, sheet[i]!.path), jpeg)))
-        done += sheet.length
-        options.onProgress?.(done, images.length)
-      },
-      catch: (cause) => cause
-    })
+    attempt(async () => {
+      const jpegs = await renderImages(record.seed, record.sizes, sheet)
+      await Promise.all(jpegs.map((jpeg, i) => writeFile(join(partial, sheet[i]!.path), jpeg)))
+      done += sheet.length
+      options.onProgress?.(done, images.length)
+      // Finished before the folder is cleared away after a failure or an interruption.
+    }).pipe(Effect.uninterruptible)
   // One thread an image: the images are small, and several are in the making at a time.
   const threads = sharp.concurrency()
   sharp.concurrency(1)
@@ -175,10 +196,7 @@ const drawAll = Effect.fnUntraced(function* (
     concurrency: options.concurrency ?? availableParallelism() + 1,
     discard: true
   }).pipe(Effect.ensuring(Effect.sync(() => sharp.concurrency(threads))))
-  yield* Effect.tryPromise({
-    try: () => writeFile(join(partial, RECORD), `${JSON.stringify(record, null, 2)}\n`),
-    catch: (cause) => cause
-  })
+  yield* attempt(() => writeFile(join(partial, RECORD), `${JSON.stringify(record, null, 2)}\n`))
 })
 
 const putInPlace = async (partial: string, folder: string) => {

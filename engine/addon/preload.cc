@@ -9,11 +9,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <mutex>
 #include <string>
 
 namespace {
 
-// The terminal's own standard error and the memory file that stands in for it; -1 while nothing is set aside.
+// Standard error belongs to the whole process: threads take turns.
+std::mutex turn;
+
+// The process's own standard error and the memory file that stands in for it; -1 while nothing is set aside.
 int saved_stderr = -1;
 int captured = -1;
 
@@ -37,9 +42,12 @@ void ShowCaptured(int) {
 
 // preload(library: string, ...nameAndValue: string[]): string. Throws what dlopen says.
 napi_value Preload(napi_env env, napi_callback_info info) {
-  size_t argc = 33;
-  napi_value args[33];
+  constexpr size_t most = 17;
+  napi_value args[most];
+  size_t argc = most;
   napi_get_cb_info(env, info, &argc, args, nullptr, nullptr);
+  argc = std::min(argc, most);
+  const std::lock_guard<std::mutex> lock(turn);
   const std::string library = Text(env, args[0]);
   for (size_t i = 1; i + 1 < argc; i += 2) setenv(Text(env, args[i]).c_str(), Text(env, args[i + 1]).c_str(), 1);
 

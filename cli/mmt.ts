@@ -1,0 +1,42 @@
+/** `mmt`: the command line. Exit codes: 0 done, 1 failed, 2 misuse, 130 interrupted. */
+import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import { Cause, Effect, Runtime, Schema } from "effect"
+import { CliError, Command } from "effect/cli"
+import { dataset } from "#cli/dataset.ts"
+import { engine } from "#cli/engine.ts"
+import { run } from "#cli/run.ts"
+import { score } from "#cli/score.ts"
+import packageJson from "../package.json" with { type: "json" }
+
+/** What ends the process: everything is said, only the exit code is left. */
+class Ended extends Schema.TaggedError<Ended>()("Ended", { code: Schema.Int }) {
+  readonly [Runtime.errorExitCode] = this.code
+}
+
+const root = Command.make("mmt").pipe(
+  Command.withDescription(
+    "Unsupervised domain adaptation for person re-identification by Mutual Mean-Teaching, as stages that exchange Arrow files"
+  ),
+  Command.withSubcommands([run, score, dataset, engine])
+)
+
+const endWith = (cause: Cause.Cause<unknown>): Effect.Effect<never, Ended> =>
+  Effect.suspend(() => {
+    if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
+    const failure = Cause.findErrorOption(cause)
+    if (failure._tag === "None") {
+      process.stderr.write(`mmt failed unexpectedly; please report this:\n${Cause.pretty(cause)}\n`)
+      return Effect.fail(new Ended({ code: 1 }))
+    }
+    const error = failure.value
+    // The command line's own errors are shown already, with the help they belong to.
+    if (CliError.isCliError(error)) return Effect.fail(new Ended({ code: 2 }))
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+    return Effect.fail(new Ended({ code: Runtime.getErrorExitCode(error) }))
+  })
+
+Command.run(root, { version: packageJson.version }).pipe(
+  Effect.catchCause(endWith),
+  Effect.provide(NodeServices.layer),
+  NodeRuntime.runMain({ disableErrorReporting: true })
+)

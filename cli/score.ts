@@ -1,0 +1,104 @@
+/** `mmt score`: the table of a run's scores. */
+import { Console, Effect } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { duration } from "#cli/progress.ts"
+import { table } from "#cli/table.ts"
+import { readManifest } from "#pipeline/manifest.ts"
+import { planTasks } from "#pipeline/plan.ts"
+import { lastRows, runFileOf, type ScoredRow, type Scores, scoreRun } from "#pipeline/score.ts"
+
+const shown = (value: number | undefined) => (value === undefined ? "–" : value.toFixed(1))
+
+const scoreNames = (rows: ReadonlyArray<ScoredRow>) => Object.keys(rows[0]!.mean).filter((name) => name !== "queries")
+
+const scoreTable = (rows: ReadonlyArray<ScoredRow>) => {
+  const names = scoreNames(rows)
+  const cells = (scores: Scores) => names.map((name) => shown(scores[name]))
+  const lines = rows.flatMap(({ name, epoch, mean, networks }) => [
+    [epoch > 0 ? `${name}, epoch ${epoch}` : name, ...cells(mean)],
+    ...networks.map((scores, i) => [`  network ${i + 1}`, ...cells(scores)])
+  ])
+  return table(["target test, %", ...names], lines)
+}
+
+const epochTable = (rows: ReadonlyArray<ScoredRow>) => {
+  const adaptations = [...new Set(rows.filter(({ epoch }) => epoch > 0).map(({ name }) => name))]
+  const epochs = [...new Set(rows.filter(({ epoch }) => epoch > 0).map(({ epoch }) => epoch))].sort((a, b) => a - b)
+  const cell = (name: string, epoch: number) =>
+    shown(rows.find((row) => row.name === name && row.epoch === epoch)?.mean.mAP)
+  return table(
+    ["mAP after epoch", ...epochs.map(String)],
+    adaptations.map((name) => [name, ...epochs.map((epoch) => cell(name, epoch))])
+  )
+}
+
+/** Time of each phase, and of those that train the time of a step and the share spent waiting for batches. */
+const phaseTable = Effect.fn("phaseTable")(function* (folder: string) {
+  const config = yield* runFileOf(folder)
+  const manifest = yield* readManifest(folder)
+  const phases = new Map<string, { seconds: number; steps: number; stepMillis: number; waitMillis: number }>()
+  for (const { id, phase } of planTasks(config)) {
+    const record = manifest.get(id)
+    if (record === undefined) continue
+    const sum = phases.get(phase) ?? { seconds: 0, steps: 0, stepMillis: 0, waitMillis: 0 }
+    const { steps = 0, stepMillis = 0, waitingShare = 0 } = record.training ?? {}
+    const stepping = steps * stepMillis
+    phases.set(phase, {
+      seconds: sum.seconds + record.seconds,
+      steps: sum.steps + steps,
+      stepMillis: sum.stepMillis + stepping,
+      waitMillis: sum.waitMillis + (stepping * waitingShare) / (1 - waitingShare)
+    })
+  }
+  const lines = [...phases].map(([phase, { seconds, steps, stepMillis, waitMillis }]) => [
+    phase,
+    duration(seconds),
+    ...(steps > 0
+      ? [
+          String(steps),
+          `${Math.round(stepMillis / steps)} ms`,
+          `${((100 * waitMillis) / (stepMillis + waitMillis)).toFixed(1)} %`
+        ]
+      : ["", "", ""])
+  ])
+  return table(["phase", "time", "steps", "a step", "waiting for batches"], lines)
+})
+
+/** The whole report of a run in text: scores, mAP by epoch, times, and where the run lies. */
+export const scoreReport = Effect.fn("scoreReport")(function* (folder: string) {
+  const config = yield* runFileOf(folder)
+  const rows = yield* scoreRun(config, folder)
+  const parts = [scoreTable(lastRows(rows))]
+  if (rows.some(({ epoch }) => epoch > 0)) parts.push(epochTable(rows))
+  parts.push(yield* phaseTable(folder), `seed ${config.seed}; run folder: ${folder}`)
+  return `\n${parts.join("\n\n")}`
+})
+
+export const score = Command.make(
+  "score",
+  {
+    run: Argument.String("RUN").pipe(Argument.withDescription("A run's folder")),
+    json: Flag.Boolean("json").pipe(
+      Flag.withDescription("Print [{name, mAP, top1, top5, top10}], in percent"),
+      Flag.withDefault(false)
+    )
+  },
+  Effect.fn("mmt score")(function* ({ run, json }) {
+    if (!json) return yield* Console.log(yield* scoreReport(run))
+    const rows = lastRows(yield* scoreRun(yield* runFileOf(run), run))
+    const entries = rows.map(({ name, mean }) => ({
+      name,
+      ...Object.fromEntries(scoreNames(rows).map((key) => [key.replace("-", ""), mean[key]]))
+    }))
+    yield* Console.log(JSON.stringify(entries, null, 2))
+  })
+).pipe(
+  Command.withShortDescription("Print a run's scores"),
+  Command.withDescription(
+    "Prints mAP and CMC on the target's test set, in percent: source only, every variant, and MMT, each after its last epoch and as the mean of its two networks (the mean teachers where there are any)."
+  ),
+  Command.withExamples([
+    { command: "mmt score runs/quickstart", description: "Tables" },
+    { command: "mmt score runs/quickstart --json", description: "For programs" }
+  ])
+)

@@ -1,0 +1,38 @@
+/** What a run tells while it goes: to whoever listens, and to `events.jsonl` in its folder. */
+import { appendFileSync } from "node:fs"
+import { Context } from "effect"
+
+export type RunEvent =
+  | { readonly type: "run-started"; readonly run: string; readonly tasks: number; readonly done: number }
+  | { readonly type: "task-started"; readonly task: string; readonly phase: string; readonly why: string }
+  | {
+      readonly type: "progress"
+      readonly task: string
+      readonly phase: string
+      readonly done: number
+      readonly total: number
+      readonly note: string
+    }
+  | {
+      readonly type: "task-done"
+      readonly task: string
+      readonly phase: string
+      readonly seconds: number
+      /** Of a task that trains: milliseconds of each step, and of waiting for its batch. */
+      readonly stepMillis?: ReadonlyArray<number>
+      readonly waitMillis?: ReadonlyArray<number>
+    }
+  | { readonly type: "task-skipped"; readonly task: string; readonly phase: string }
+  | { readonly type: "task-failed"; readonly task: string; readonly phase: string; readonly problem: string }
+  | { readonly type: "run-done"; readonly run: string; readonly seconds: number }
+
+/** Who is told of a run's events as they happen. */
+export const RunListener = Context.Reference<(event: RunEvent) => void>("mmt/RunListener", {
+  defaultValue: () => () => {}
+})
+
+/** Appends an event to the run's `events.jsonl`, with the time. Progress is for the eye and not kept. */
+export const keepEvent = (file: string, event: RunEvent): void => {
+  if (event.type === "progress" || event.type === "task-skipped") return
+  appendFileSync(file, `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`)
+}

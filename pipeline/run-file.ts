@@ -1,0 +1,262 @@
+/** The declarative file of a run: its schema, whose defaults are the paper's settings, and how it is read. */
+import { readFile } from "node:fs/promises"
+import { basename, dirname, relative, resolve } from "node:path"
+import { Effect, Result, Runtime, Schema, SchemaIssue } from "effect"
+import { parse, stringify, YAMLParseError } from "yaml"
+import { Augmentation } from "#data/augmentation.ts"
+import { ModelConfig } from "#model/config.ts"
+
+const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
+const NotNegative = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
+const Positive = Schema.Finite.check(Schema.isGreaterThan(0))
+const Share = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
+
+const withDefault = <S extends Schema.Top>(schema: S, value: S["Encoded"]) =>
+  schema.pipe(Schema.withDecodingDefaultKey(Effect.succeed(value)))
+
+const augmentationFields = (erase: number) => ({
+  /** Probability of a horizontal flip. */
+  flip: withDefault(Augmentation.fields.flip, 0.5),
+  /** Black pixels around the image before the random crop. */
+  pad: withDefault(Augmentation.fields.pad, 10),
+  /** Probability of random erasing. */
+  erase: withDefault(Augmentation.fields.erase, erase)
+})
+
+const batchFields = {
+  /** P identities × K instances make a batch. */
+  identities: withDefault(PositiveInt, 16),
+  instances: withDefault(PositiveInt, 4)
+}
+
+const DataSetRef = Schema.Struct({
+  /** Layout of the folder. */
+  format: withDefault(Schema.String, "market1501"),
+  /** The data set's folder, relative to the run file. */
+  root: Schema.NonEmptyString
+})
+
+const Data = Schema.Struct({
+  /** The labelled camera network. */
+  source: DataSetRef,
+  /** The camera network to adapt to; labels of its training images are never read. */
+  target: DataSetRef,
+  height: withDefault(PositiveInt, 256),
+  width: withDefault(PositiveInt, 128)
+})
+
+const Pretrain = Schema.Struct({
+  epochs: withDefault(PositiveInt, 80),
+  /** Iterations of an epoch. */
+  iterations: withDefault(PositiveInt, 200),
+  ...batchFields,
+  learningRate: withDefault(Positive, 3.5e-4),
+  warmupEpochs: withDefault(NotNegative, 10),
+  /** Epochs after which the learning rate is multiplied by 0.1. */
+  milestones: withDefault(Schema.Array(NotNegative), [40, 70]),
+  weightDecay: withDefault(NotNegative, 5e-4),
+  /** ε of the label-smoothed cross entropy. */
+  labelSmoothing: withDefault(Share, 0.1),
+  /** λs, the weight of the triplet loss. */
+  triplet: withDefault(NotNegative, 1),
+  /** 0 for the softmax-triplet loss; above, the triplet loss with this margin. */
+  tripletMargin: withDefault(NotNegative, 0),
+  ...augmentationFields(0)
+})
+
+const adaptFields = {
+  epochs: withDefault(PositiveInt, 40),
+  iterations: withDefault(PositiveInt, 400),
+  ...batchFields,
+  algorithm: withDefault(Schema.Literals(["kmeans"]), "kmeans"),
+  /** M_t, the number of clusters. */
+  classes: withDefault(PositiveInt, 500),
+  /** Of k-means, relative to the embeddings' mean variance. */
+  tolerance: withDefault(NotNegative, 1e-4),
+  /** λ_id: share of the soft cross entropy against the hard one. */
+  softIdentity: withDefault(Share, 0.5),
+  /** λ_tri: share of the soft triplet loss against the hard one. */
+  softTriplet: withDefault(Share, 0.8),
+  /** Whether the students have mean teachers, which then cluster and are evaluated in their place. */
+  meanTeachers: withDefault(Schema.Boolean, true),
+  /** α of the mean teachers. */
+  momentum: withDefault(Share, 0.999),
+  learningRate: withDefault(Positive, 3.5e-4),
+  weightDecay: withDefault(NotNegative, 5e-4),
+  labelSmoothing: withDefault(Share, 0.1),
+  tripletMargin: withDefault(NotNegative, 0),
+  distanceGradient: withDefault(Schema.Literals(["full", "anchor-only"]), "full"),
+  ...augmentationFields(0.5)
+}
+
+/** Settings of an adaptation. Soft losses need the mean teachers that give the soft labels. */
+export const Adapt = Schema.Struct(adaptFields).check(
+  Schema.makeFilter(
+    ({ meanTeachers, softIdentity, softTriplet }) =>
+      meanTeachers || softIdentity + softTriplet === 0 || "softIdentity and softTriplet must be 0 without meanTeachers"
+  )
+)
+export type Adapt = typeof Adapt.Type
+
+const Evaluation = Schema.Struct({
+  /** Evaluates after each so many epochs, and after the last. */
+  every: withDefault(PositiveInt, 1),
+  /** The k of CMC top-k. */
+  ranks: withDefault(Schema.Array(PositiveInt), [1, 5, 10]),
+  /** Ranks of each query that the rankings keep, beside all matches. */
+  depth: withDefault(PositiveInt, 10)
+})
+
+/** Names that the folders and the table of a run have already. */
+const taken = ["decode", "pretrain", "embed", "cluster", "train", "evaluate", "source-only", "mmt"]
+
+const Variants = Schema.Record(
+  Schema.String.check(
+    Schema.isPattern(/^[a-z0-9][a-z0-9-]*$/u, { message: "expected a name of a-z, 0-9 and -" }),
+    Schema.makeFilter((name) => !taken.includes(name) || `expected a name that is none of ${taken.join(", ")}`)
+  ),
+  Schema.Record(Schema.String, Schema.Unknown)
+)
+
+export const RunFile = Schema.Struct({
+  /** Of the run; the file's own name where it is not given. */
+  name: Schema.optionalKey(Schema.NonEmptyString),
+  /** Everything random in the run follows from it. */
+  seed: withDefault(Schema.Int, 1),
+  data: Data,
+  model: withDefault(ModelConfig, { backbone: "resnet-small" }),
+  pretrain: withDefault(Pretrain, {}),
+  adapt: withDefault(Adapt, {}),
+  evaluate: withDefault(Evaluation, {}),
+  /** Further adaptations of the same pre-trained networks: by name, the keys of `adapt` in which each differs. */
+  variants: withDefault(Variants, {})
+}).annotate({ identifier: "RunFile" })
+export type RunFile = typeof RunFile.Type
+
+/** A run that can be planned: the file's contents, its folder for relative paths, and each variant's whole settings. */
+export interface RunConfig extends Omit<RunFile, "name" | "variants"> {
+  readonly name: string
+  readonly folder: string
+  /** What the file and the overrides say, without defaults. */
+  readonly given: unknown
+  readonly variants: ReadonlyArray<readonly [name: string, settings: Adapt]>
+}
+
+/** A run file cannot be used: it is no YAML, a key is unknown or missing, a value has the wrong type. */
+export class RunFileInvalid extends Schema.TaggedError<RunFileInvalid>()("RunFileInvalid", {
+  file: Schema.String,
+  problems: Schema.Array(Schema.String)
+}) {
+  readonly [Runtime.errorExitCode] = 2
+  override get message() {
+    return this.problems.map((problem) => `${this.file}: ${problem}`).join("\n")
+  }
+}
+
+type Path = ReadonlyArray<PropertyKey>
+
+const valueAt = (value: unknown, path: Path): unknown =>
+  path.reduce<unknown>((inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key], value)
+
+interface JsonSchema {
+  readonly $ref?: string
+  readonly properties?: Readonly<Record<string, JsonSchema>>
+  readonly allOf?: ReadonlyArray<JsonSchema>
+}
+
+/** The keys that the schema knows at a path, for error texts. */
+const knownKeys = (schema: Schema.Top, path: Path): ReadonlyArray<string> => {
+  const document = Schema.toJsonSchemaDocument(schema) as unknown as {
+    schema: JsonSchema
+    definitions: Record<string, JsonSchema>
+  }
+  const deref = (s: JsonSchema): JsonSchema => (s.$ref ? deref(document.definitions[s.$ref.split("/").at(-1)!]!) : s)
+  const propertiesOf = (s: JsonSchema): Readonly<Record<string, JsonSchema>> => deref(s).properties ?? {}
+  const at = path.reduce<JsonSchema>((s, key) => propertiesOf(s)[String(key)] ?? {}, document.schema)
+  return Object.keys(propertiesOf(at))
+}
+
+const quoted = (value: unknown) => (value === undefined ? "nothing" : JSON.stringify(value))
+
+/** Decodes by the schema; each problem names the key, what was found and what was expected. */
+const decode = <S extends Schema.Top & { readonly DecodingServices: never }>(
+  schema: S,
+  input: unknown,
+  prefix: Path = []
+): Result.Result<S["Type"], ReadonlyArray<string>> =>
+  Schema.decodeUnknownResult(schema, { errors: "all", onExcessProperty: "error" })(input).pipe(
+    Result.mapError((error) =>
+      SchemaIssue.makeFormatterStandardSchemaV1()(error.issue).issues.map(({ path: at, message }) => {
+        const path = (at ?? []) as Path
+        const key = [...prefix, ...path].map(String).join(".")
+        if (message === "Expected no excess property") {
+          const known = knownKeys(schema, path.slice(0, -1))
+          return `unknown key "${key}"${known.length > 0 ? `; known here: ${known.join(", ")}` : ""}`
+        }
+        const expected = message.charAt(0).toLowerCase() + message.slice(1)
+        return key === "" ? expected : `key "${key}": ${expected}, found ${quoted(valueAt(input, path))}`
+      })
+    )
+  )
+
+/** A setting given beside the file, `adapt.classes=700`; the value is read as YAML. */
+export interface Override {
+  readonly key: string
+  readonly value: unknown
+}
+
+const withOverride = (input: unknown, { key, value }: Override): unknown => {
+  const set = (inner: unknown, [head, ...rest]: ReadonlyArray<string>): unknown => {
+    const object = typeof inner === "object" && inner !== null ? inner : {}
+    return head === undefined ? value : { ...object, [head]: set((object as Record<string, unknown>)[head], rest) }
+  }
+  return set(input, key.split("."))
+}
+
+/** What a run is, from the text of its file; `file` names it in errors and is where relative paths start. */
+export const parseRunFile = (
+  text: string,
+  file: string,
+  overrides: ReadonlyArray<Override> = []
+): Effect.Effect<RunConfig, RunFileInvalid> =>
+  Effect.gen(function* () {
+    const invalid = (problems: ReadonlyArray<string>) => new RunFileInvalid({ file, problems: [...problems] })
+    const yaml = yield* Effect.try({
+      try: () => parse(text, { maxAliasCount: 0, schema: "core" }) as unknown,
+      catch: (cause) => invalid([cause instanceof YAMLParseError ? cause.message.split("\n")[0]! : String(cause)])
+    })
+    const input = overrides.reduce(withOverride, yaml)
+    const run = yield* Effect.fromResult(decode(RunFile, input)).pipe(Effect.mapError(invalid))
+    const own = (valueAt(input, ["adapt"]) ?? {}) as object
+    const variants = Object.entries(run.variants).map(([name, settings]) =>
+      Result.map(decode(Adapt, { ...own, ...settings }, ["variants", name]), (adapt) => [name, adapt] as const)
+    )
+    const wrong = variants.filter(Result.isFailure).flatMap(({ failure }) => failure)
+    if (wrong.length > 0) return yield* invalid(wrong)
+    const name = run.name ?? basename(file).replace(/\.ya?ml$/, "")
+    return { ...run, name, folder: resolve(dirname(file)), given: input, variants: variants.map(Result.getOrThrow) }
+  })
+
+/** The run file that a run keeps in its own folder: what was given, with the data's place as seen from there. */
+export const keptRunFile = (run: RunConfig, folder: string): string => {
+  const { given, name } = run
+  const rooted = (domain: "source" | "target") => ({
+    ...(valueAt(given, ["data", domain]) as object),
+    root: relative(resolve(folder), resolve(run.folder, run.data[domain].root))
+  })
+  const data = { ...(valueAt(given, ["data"]) as object), source: rooted("source"), target: rooted("target") }
+  return stringify({ name, ...(given as object), data })
+}
+
+/** Reads and checks a run file. */
+export const readRunFile = (file: string, overrides: ReadonlyArray<Override> = []) =>
+  Effect.gen(function* () {
+    const text = yield* Effect.tryPromise({
+      try: () => readFile(file, "utf8"),
+      catch: (cause) => {
+        const problem = (cause as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : String(cause)
+        return new RunFileInvalid({ file, problems: [problem] })
+      }
+    })
+    return yield* parseRunFile(text, file, overrides)
+  })

@@ -1,0 +1,161 @@
+/** Executes a run: task by task by its plan, skipping what is done, and keeping the manifest and the events. */
+import { mkdirSync } from "node:fs"
+import { rm } from "node:fs/promises"
+import { join, relative } from "node:path"
+import { Effect } from "effect"
+import { AugmentationPool } from "#data/augmentation-pool.ts"
+import { tensorflowVersion } from "#engine/layout.ts"
+import { keepEvent, type RunEvent, RunListener } from "#pipeline/events.ts"
+import { keyOf, readManifest, type StepRecord, type TaskRecord, writeManifest, writeWhole } from "#pipeline/manifest.ts"
+import { planTasks, type Task } from "#pipeline/plan.ts"
+import { keptRunFile, type RunConfig } from "#pipeline/run-file.ts"
+import { ProgressListener } from "#pipeline/stage.ts"
+import { type Digests, stepRecords, type TaskState, taskState } from "#pipeline/state.ts"
+import { runTask } from "#pipeline/task.ts"
+import { viewOf } from "#schemas/artifact.ts"
+import { trainMetrics } from "#schemas/train-metrics.ts"
+
+/** A task with its state, as `mmt plan` shows it. */
+export interface PlannedTask {
+  readonly task: Task
+  readonly state: TaskState
+}
+
+const digestsOf =
+  (done: ReadonlyMap<string, TaskRecord>): Digests =>
+  (task, port) =>
+    done.get(task)?.outputs[port]?.files.map(({ sha256 }) => sha256)
+
+/** The state of every task of a run in a folder, which need not exist. Nothing is made. */
+export const planRun = Effect.fn("planRun")(function* (config: RunConfig, folder: string) {
+  const manifest = yield* readManifest(folder)
+  const done = new Map<string, TaskRecord>()
+  return yield* Effect.forEach(planTasks(config), (task) =>
+    Effect.gen(function* () {
+      const record = manifest.get(task.id)
+      const steps = yield* stepRecords(task, digestsOf(done))
+      const state = yield* taskState(folder, record, steps)
+      if (state.state === "done") done.set(task.id, state.record)
+      return { task, state } satisfies PlannedTask
+    })
+  )
+})
+
+const whyOf = (state: TaskState) => (state.state === "stale" ? state.reasons.join("; ") : state.state)
+
+const sum = (values: ReadonlyArray<number>) => values.reduce((a, b) => a + b, 0)
+
+const trainingOf = (steps: ReadonlyArray<number>, waits: ReadonlyArray<number>) => {
+  if (steps.length === 0) return {}
+  const [stepping, waiting] = [sum(steps), sum(waits)]
+  const training = {
+    steps: steps.length,
+    stepMillis: stepping / steps.length,
+    waitingShare: waiting / (stepping + waiting)
+  }
+  return { training }
+}
+
+/** Makes one task and gives its record; its progress goes to `tell`. */
+const makeTask = (
+  task: Task,
+  steps: ReadonlyArray<StepRecord>,
+  folder: string,
+  done: ReadonlyMap<string, TaskRecord>,
+  tell: (event: RunEvent) => void
+) =>
+  Effect.gen(function* () {
+    const { id, phase } = task
+    const started = performance.now()
+    const total = Number(steps[0]!.params.iterations ?? 0)
+    const inputRows = task.steps.flatMap(({ inputs }) =>
+      (inputs.images ?? []).flatMap((source) => done.get(source.task)?.outputs[source.port]?.files ?? [])
+    )
+    let trained = 0
+    const onStep = (row: Parameters<Parameters<typeof runTask>[3]>[0], waits: ReadonlyArray<number>) => {
+      const { millis } = viewOf(trainMetrics, row)
+      const loss = Number(row.getChild("total")?.get(0)).toFixed(3)
+      const waited = Math.round(waits.at(-1) ?? 0)
+      const note = `loss ${loss}, ${Math.round(millis[0]!)} ms a step, waited ${waited} ms`
+      tell({ type: "progress", task: id, phase, done: ++trained, total, note })
+    }
+    const files = (source: string, port: string) =>
+      done.get(source)!.outputs[port]!.files.map(({ path }) => join(folder, path))
+    const { outputs, stepMillis, waitMillis } = yield* runTask(task, folder, files, onStep).pipe(
+      Effect.provideService(ProgressListener, ({ done, total, note = "" }) =>
+        tell({ type: "progress", task: id, phase, done, total: total || sum(inputRows.map(({ rows }) => rows)), note })
+      )
+    )
+    const seconds = (performance.now() - started) / 1000
+    tell({ type: "task-done", task: id, phase, seconds, ...(stepMillis.length > 0 ? { stepMillis, waitMillis } : {}) })
+    return {
+      key: keyOf(steps),
+      steps,
+      outputs: Object.fromEntries(
+        Object.entries(outputs).map(([port, { artifact, columns, files }]) => [
+          port,
+          { artifact, columns, files: files.map(({ file, ...rest }) => ({ path: relative(folder, file), ...rest })) }
+        ])
+      ),
+      engine: `tensorflow ${tensorflowVersion}`,
+      finished: new Date().toISOString(),
+      seconds,
+      ...trainingOf(stepMillis, waitMillis)
+    } satisfies TaskRecord
+  })
+
+/** Removes files of a task's earlier result that its new one does not have. */
+const removeLeftovers = (folder: string, was: TaskRecord | undefined, now: TaskRecord) => {
+  const paths = (record: TaskRecord) =>
+    Object.values(record.outputs).flatMap(({ files }) => files.map(({ path }) => path))
+  const kept = new Set(paths(now))
+  const left = was ? paths(was).filter((path) => !kept.has(path)) : []
+  return Effect.promise(() => Promise.all(left.map((path) => rm(join(folder, path), { force: true }))))
+}
+
+/**
+ * Runs all that is not done yet. What fails leaves every finished task as it is, so that the same call goes on from
+ * there. The run file is kept as `run.yaml`.
+ */
+export const executeRun = Effect.fn("executeRun")(function* (config: RunConfig, folder: string, threads: number) {
+  const started = performance.now()
+  const listener = yield* RunListener
+  mkdirSync(folder, { recursive: true })
+  const tell = (event: RunEvent) => {
+    keepEvent(join(folder, "events.jsonl"), event)
+    listener(event)
+  }
+  const manifest = yield* readManifest(folder)
+  const tasks = planTasks(config)
+  yield* Effect.promise(() => writeWhole(join(folder, "run.yaml"), keptRunFile(config, folder)))
+  const done = new Map<string, TaskRecord>()
+  const runAll = Effect.forEach(
+    tasks,
+    (task) =>
+      Effect.gen(function* () {
+        const { id, phase } = task
+        const steps = (yield* stepRecords(task, digestsOf(done)))!
+        const record = manifest.get(id)
+        const state = yield* taskState(folder, record, steps)
+        if (state.state === "done") {
+          tell({ type: "task-skipped", task: id, phase })
+          return done.set(id, state.record)
+        }
+        tell({ type: "task-started", task: id, phase, why: whyOf(state) })
+        const made = yield* makeTask(task, steps, folder, done, tell).pipe(
+          Effect.tapError((error) =>
+            Effect.sync(() => tell({ type: "task-failed", task: id, phase, problem: error.message }))
+          )
+        )
+        done.set(id, made)
+        manifest.set(id, made)
+        yield* writeManifest(folder, manifest)
+        yield* removeLeftovers(folder, record, made)
+        return done
+      }),
+    { discard: true }
+  )
+  tell({ type: "run-started", run: config.name, tasks: tasks.length, done: manifest.size })
+  yield* Effect.provide(runAll, AugmentationPool.layer(threads))
+  tell({ type: "run-done", run: config.name, seconds: (performance.now() - started) / 1000 })
+})

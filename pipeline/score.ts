@@ -1,0 +1,74 @@
+/** The scores of a run: mAP and CMC of each row of its table, read from its `metrics` artifacts. */
+import { readFile } from "node:fs/promises"
+import { join } from "node:path"
+import { Effect, Schema, Stream } from "effect"
+import { inletOf } from "#pipeline/arrow-file.ts"
+import { readManifest } from "#pipeline/manifest.ts"
+import { type ScoreRow, scoreRows } from "#pipeline/plan.ts"
+import { parseRunFile, type RunConfig } from "#pipeline/run-file.ts"
+import { viewOf } from "#schemas/artifact.ts"
+import { metrics } from "#schemas/metrics.ts"
+
+/** Scores in percent, by the names of the `metrics` artifact: mAP, top-1, … */
+export type Scores = Readonly<Record<string, number>>
+
+export interface ScoredRow extends ScoreRow {
+  /** Mean of the row's networks. */
+  readonly mean: Scores
+  /** Of each network, in the order of `tasks`. */
+  readonly networks: ReadonlyArray<Scores>
+}
+
+/** The folder holds no run, or its evaluations are not done. */
+export class NoScores extends Schema.TaggedError<NoScores>()("NoScores", {
+  folder: Schema.String,
+  problem: Schema.String
+}) {
+  override get message() {
+    return `${this.folder}: ${this.problem}`
+  }
+}
+
+/** The run file that a run's folder keeps, read. */
+export const runFileOf = (folder: string) =>
+  Effect.gen(function* () {
+    const file = join(folder, "run.yaml")
+    const text = yield* Effect.tryPromise({
+      try: () => readFile(file, "utf8"),
+      catch: () => new NoScores({ folder, problem: "is not a run's folder: it has no run.yaml" })
+    })
+    return yield* parseRunFile(text, file)
+  })
+
+const scoresOf = (file: string) =>
+  Effect.map(Stream.runCollect(inletOf(metrics, [file]).batches), (batches) => {
+    const entries = batches.flatMap((batch) => {
+      const { name, value } = viewOf(metrics, batch)
+      return name.map((key, row) => [key, key === "queries" ? value[row]! : 100 * value[row]!] as const)
+    })
+    return Object.fromEntries(entries) as Scores
+  })
+
+const meanOf = (all: ReadonlyArray<Scores>): Scores =>
+  Object.fromEntries(
+    Object.keys(all[0]!).map((name) => [name, all.reduce((sum, scores) => sum + scores[name]!, 0) / all.length])
+  )
+
+/** Every row of the table by epoch that the run has evaluated so far. */
+export const scoreRun = Effect.fn("scoreRun")(function* (config: RunConfig, folder: string) {
+  const manifest = yield* readManifest(folder)
+  const rows: Array<ScoredRow> = []
+  for (const row of scoreRows(config)) {
+    const files = row.tasks.map((task) => manifest.get(task)?.outputs.metrics?.files[0]?.path)
+    if (files.includes(undefined)) continue
+    const networks = yield* Effect.forEach(files, (file) => scoresOf(join(folder, file!)))
+    rows.push({ ...row, networks, mean: meanOf(networks) })
+  }
+  if (rows.length === 0) return yield* new NoScores({ folder, problem: "nothing is evaluated in it yet" })
+  return rows
+})
+
+/** The rows of the table: of each name its last evaluated epoch. */
+export const lastRows = (rows: ReadonlyArray<ScoredRow>): ReadonlyArray<ScoredRow> => [
+  ...new Map(rows.map((row) => [row.name, row])).values()
+]

@@ -1,0 +1,87 @@
+/** Which tasks of a run are done, stale or missing, and why. */
+import { createHash } from "node:crypto"
+import { stat } from "node:fs/promises"
+import { join } from "node:path"
+import { Effect, Schema } from "effect"
+import { openDataset, type Split } from "#data/dataset.ts"
+import { fileProblem, keyOf, type StepRecord, type TaskRecord } from "#pipeline/manifest.ts"
+import type { Step, Task } from "#pipeline/plan.ts"
+import { stageOf } from "#pipeline/stages.ts"
+
+export type TaskState =
+  | { readonly state: "done"; readonly record: TaskRecord }
+  | { readonly state: "stale"; readonly reasons: ReadonlyArray<string> }
+  | { readonly state: "missing" }
+
+/** Digests of a task's output port, of those tasks that are done. */
+export type Digests = (task: string, port: string) => ReadonlyArray<string> | undefined
+
+/** Image files are no artifacts: their names, sizes and times of change stand for them. */
+const datasetDigest = (step: Step) =>
+  Effect.gen(function* () {
+    const { format, root, split } = { ...step.params, ...step.local } as { format: string; root: string; split: Split }
+    const dataset = yield* openDataset(format, root)
+    const hash = createHash("sha256")
+    for (const { image } of dataset.splits[split]) {
+      const found = yield* Effect.promise(() => stat(join(root, image)).catch(() => undefined))
+      hash.update(`${image}\0${found?.size}\0${found?.mtimeMs}\n`)
+    }
+    return hash.digest("hex")
+  })
+
+/** A step's parameters with the stage's defaults and this machine's own. */
+export const wholeParams = (step: Step): Effect.Effect<Readonly<Record<string, unknown>>> =>
+  Schema.decodeUnknownEffect(stageOf(step.stage).params)({ ...step.params, ...step.local }).pipe(Effect.orDie)
+
+/** What a step is made by; undefined while an input is not there yet. */
+const stepRecord = (step: Step, digests: Digests) =>
+  Effect.gen(function* () {
+    const inputs: Record<string, ReadonlyArray<string>> = {}
+    for (const [port, sources] of Object.entries(step.inputs)) {
+      const found = sources.map((source) => digests(source.task, source.port))
+      if (found.includes(undefined)) return undefined
+      inputs[port] = found.flatMap((digest) => digest!)
+    }
+    if (step.stage === "decode") inputs.dataset = [yield* datasetDigest(step)]
+    const whole = Object.entries(yield* wholeParams(step))
+    const params = Object.fromEntries(whole.filter(([key]) => !(key in (step.local ?? {}))))
+    return { stage: step.stage, version: stageOf(step.stage).version, params, inputs } satisfies StepRecord
+  })
+
+/** What a task is made by; undefined while an input is not there yet. */
+export const stepRecords = (task: Task, digests: Digests) =>
+  Effect.gen(function* () {
+    const records = yield* Effect.forEach(task.steps, (step) => stepRecord(step, digests))
+    return records.every((record) => record !== undefined) ? records : undefined
+  })
+
+const shown = (value: unknown) => (value === undefined ? "none" : JSON.stringify(value))
+
+/** What differs between how a step was made and how it would be made now. */
+const differences = (was: StepRecord | undefined, now: StepRecord): ReadonlyArray<string> => {
+  if (was === undefined || was.stage !== now.stage) return [`stage ${now.stage} is new in it`]
+  const params = [...new Set([...Object.keys(was.params), ...Object.keys(now.params)])]
+    .filter((key) => JSON.stringify(was.params[key]) !== JSON.stringify(now.params[key]))
+    .map((key) => `${now.stage}.${key}: ${shown(was.params[key])} → ${shown(now.params[key])}`)
+  const inputs = Object.keys(now.inputs)
+    .filter((port) => String(was.inputs[port]) !== String(now.inputs[port]))
+    .map((port) => `input ${port} of ${now.stage} has changed`)
+  const version = was.version === now.version ? [] : [`stage ${now.stage}: version ${was.version} → ${now.version}`]
+  return [...version, ...params, ...inputs]
+}
+
+/** The state of one task, given what it would be made by now (undefined while its inputs are to be made). */
+export const taskState = (run: string, record: TaskRecord | undefined, steps: ReadonlyArray<StepRecord> | undefined) =>
+  Effect.gen(function* () {
+    if (record === undefined) return { state: "missing" } satisfies TaskState as TaskState
+    if (steps === undefined)
+      return { state: "stale", reasons: ["its input is to be made first"] } satisfies TaskState as TaskState
+    if (record.key !== keyOf(steps)) {
+      const reasons = steps.flatMap((now, i) => differences(record.steps[i], now))
+      return { state: "stale", reasons: reasons.length > 0 ? reasons : ["it has fewer stages now"] } as TaskState
+    }
+    const files = Object.values(record.outputs).flatMap((output) => output.files)
+    const problems = yield* Effect.promise(() => Promise.all(files.map((file) => fileProblem(run, file))))
+    const reasons = problems.filter((problem) => problem !== undefined)
+    return reasons.length > 0 ? ({ state: "stale", reasons } as TaskState) : ({ state: "done", record } as TaskState)
+  })

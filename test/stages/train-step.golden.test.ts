@@ -1,0 +1,204 @@
+import { Effect, Schema, Stream } from "effect"
+import { describe, expect, it } from "vitest"
+import { adamDefaults, makeAdam } from "#model/adam.ts"
+import { moveTeacher, warmedUpAlpha } from "#model/mean-teacher.ts"
+import type { Network } from "#model/network.ts"
+import { Networks } from "#model/networks.ts"
+import { batchOf } from "#schemas/artifact.ts"
+import { batches } from "#schemas/batches.ts"
+import { checkpoint } from "#schemas/checkpoint.ts"
+import { trainMetrics } from "#schemas/train-metrics.ts"
+import { EmaUpdateParams, emaUpdateStage } from "#stages/ema-update.ts"
+import { type LossSettings, lossAndGradients, mmtLoss, trainStepStage } from "#stages/train-step.ts"
+import { expectWithin, goldenCase, readGoldenTensors } from "../golden-values.ts"
+import { GoldenTraining, networkNames, type TraceName } from "./golden-training.ts"
+import { inlet, run } from "./run-stage.ts"
+
+const { epsilon } = goldenCase("losses", Schema.Struct({ epsilon: Schema.Finite })).params
+const { soft_ce_weight: softIdentity, soft_tri_weight: softTriplet } = goldenCase(
+  "combined_loss",
+  Schema.Struct({ soft_ce_weight: Schema.Finite, soft_tri_weight: Schema.Finite })
+).params
+const loss: LossSettings = {
+  ...mmtLoss,
+  weights: { identity: 1 - softIdentity, triplet: 1 - softTriplet, softIdentity, softTriplet },
+  labelSmoothing: epsilon
+}
+const momentum = goldenCase("ema", Schema.Struct({ alpha: Schema.Finite })).params.alpha
+
+const official = new GoldenTraining("train_official")
+const openunreid = new GoldenTraining("train_openunreid")
+const traceNames = Object.keys(networkNames) as ReadonlyArray<TraceName>
+
+describe.each([official, openunreid])("golden: $golden.id, images", (training) => {
+  it("come from the formula", () => {
+    const { golden } = training
+    const last = golden.params.steps - 1
+    const lastSample = golden.params.labels[last]!.length - 1
+    const probe = (name: string) => golden.input(name, Float32Array).values
+    expect(training.image(0, 0, 0)).toEqual(probe("image_step0_view0_sample0"))
+    expect(training.image(last, 1, lastSample)).toEqual(probe("image_last_step_view1_last_sample"))
+  })
+})
+
+/** All steps by the modules that the stages call, each compared with the trace. */
+const trainByModules = (
+  training: GoldenTraining,
+  settings: LossSettings,
+  moveTeachers: { readonly when: "before" | "after"; readonly alpha: (step: number) => number }
+) =>
+  run(
+    Effect.gen(function* () {
+      const networks = yield* Networks
+      const { session } = networks
+      const { tf } = session
+      const { params } = training.golden
+      const all = training.declareNetworks(session)
+      const students = [all.student1, all.student2]
+      const teachers = [all.teacher1, all.teacher2]
+      const variables = students.flatMap((s) => [...s.parameters].map(([name, v]) => [`${s.name}/${name}`, v] as const))
+      const [beta1, beta2] = params.betas
+      const adam = makeAdam(session, new Map(variables), {
+        weightDecay: params.weight_decay,
+        beta1,
+        beta2,
+        epsilon: params.eps
+      })
+      const move = (step: number) => {
+        for (const [i, teacher] of teachers.entries())
+          moveTeacher(tf, teacher.parameters, students[i]!.parameters, moveTeachers.alpha(step))
+      }
+      for (let step = 0; step < params.steps; step++) {
+        if (moveTeachers.when === "before") move(step)
+        const batch = training.views(tf, step)
+        for (const [i, name] of traceNames.entries()) {
+          // A forward pass in training mode moves the running statistics, so a copy makes it.
+          const copy = networks.copy(all[name], "probe")
+          training.checkPooled(
+            step,
+            name,
+            tf.tidy(() => copy.forward(batch.views[i % 2]!, "train").feature.dataSync())
+          )
+        }
+        const { losses, gradients } = lossAndGradients(tf, students, teachers, batch, settings)
+        training.checkLosses(step, losses)
+        const gradientsOf = (network: Network) => (name: string) =>
+          network.toHost(name, gradients[`${network.name}/${name}`]!)
+        training.checkGradients(step, "student1", gradientsOf(all.student1))
+        training.checkGradients(step, "student2", gradientsOf(all.student2))
+        adam.apply(gradients, params.lr)
+        tf.dispose([gradients, batch])
+        if (moveTeachers.when === "after") move(step)
+        for (const name of traceNames) training.checkAfter(step, name, all[name].read())
+      }
+      return { student1: all.student1.read(), teacher1: all.teacher1.read() }
+    })
+  )
+
+/** Weights after the last step: elements whose gradient is about zero may have gone 2·lr a step the other way. */
+const checkFinal = (found: Awaited<ReturnType<typeof trainByModules>>) => {
+  const { golden } = official
+  const { lr, steps } = golden.params
+  const expected = readGoldenTensors(golden.path("final_weights"))
+  expect(expected.size).toBeGreaterThan(0)
+  for (const [name, reference] of expected) {
+    const [network, tensor] = [name.slice(0, name.indexOf(".")), name.slice(name.indexOf(".") + 1)]
+    const values = found[network as keyof typeof found].get(tensor)!.values
+    const count = tensor.endsWith("num_batches_tracked")
+    expectWithin(`train_official final ${name}`, values, reference, count ? "exact" : { abs: 2 * lr * steps, rel: 0 })
+    const size = Array.from(reference).reduce((sum, value) => sum + Math.abs(value), 0)
+    const error = Array.from(reference).reduce((sum, value, i) => sum + Math.abs(values[i]! - value), 0)
+    const { rel_to_abs_sum } = official.lastTolerance.abs_sum
+    expectWithin(`train_official final ${name} mean error`, [error], [0], { abs: rel_to_abs_sum * size, rel: 0 })
+  }
+}
+
+describe("golden: train_official", () => {
+  it("five steps by the modules: losses, gradients, weights and statistics", async () => {
+    const alpha = (step: number) => warmedUpAlpha(step, momentum)
+    checkFinal(await trainByModules(official, loss, { when: "after", alpha }))
+  })
+
+  it("the same through train-step and ema-update on record batches", async () => {
+    const { params } = official.golden
+    expect({ ...adamDefaults, weightDecay: params.weight_decay }).toEqual({
+      weightDecay: params.weight_decay,
+      beta1: params.betas[0],
+      beta2: params.betas[1],
+      epsilon: params.eps
+    })
+    const { H, W, classes } = params
+    const inputs = Array.from({ length: params.steps }, (_, step) => {
+      const views = [official.view(step, 0), official.view(step, 1)]
+      const label = Int32Array.from(views.flatMap(({ labels }) => [...labels]))
+      return batchOf(
+        batches,
+        {
+          image: Array.from(label, (_, row) => `${row}.jpg`),
+          label,
+          camera: new Int32Array(label.length),
+          view: Int8Array.from(label, (_, row) => Math.floor(row / views[0]!.labels.length)),
+          pixels: official.pixels(step)
+        },
+        { height: H, width: W, classes, epoch: 1, iteration: step }
+      )
+    })
+    // The networks reach the stage as a checkpoint would.
+    const start = await run(
+      Effect.map(Networks, (networks) => {
+        for (const network of Object.values(official.declareNetworks(networks.session)))
+          networks.copy(network, network.name)
+        return networks.save({ optimizer: false })
+      })
+    )
+    await run(
+      Effect.gen(function* () {
+        const networks = yield* Networks
+        const trained = yield* trainStepStage.run(
+          { batches: inlet(batches, inputs), checkpoint: inlet(checkpoint, [start]), centroids: undefined },
+          {
+            epoch: 1,
+            students: ["student-1", "student-2"],
+            meanTeachers: true,
+            loss,
+            schedule: { base: params.lr, warmupEpochs: 0, milestones: [], factor: 0.1 },
+            iterations: params.steps,
+            weightDecay: params.weight_decay,
+            optimizer: "fresh"
+          }
+        )
+        const updated = yield* emaUpdateStage.run(
+          {
+            "train-metrics": { ...inlet(trainMetrics, []), batches: trained["train-metrics"].pipe(Stream.orDie) },
+            checkpoint: undefined
+          },
+          yield* Schema.decodeUnknownEffect(EmaUpdateParams)({ momentum })
+        )
+        let step = 0
+        yield* Stream.runForEach(updated["train-metrics"], (row) =>
+          Effect.gen(function* () {
+            const names = row.schema.names.map(String)
+            official.checkLosses(step, new Map(names.map((name) => [name, Number(row.getChild(name)!.get(0))])))
+            for (const name of traceNames) {
+              const network = yield* networks.get(networkNames[name])
+              official.checkAfter(step, name, network.read())
+            }
+            step++
+          })
+        )
+        expect(step).toBe(params.steps)
+        const [student1, teacher1] = yield* Effect.forEach(["student-1", "teacher-1"], networks.get)
+        checkFinal({ student1: student1!.read(), teacher1: teacher1!.read() })
+      })
+    )
+  })
+})
+
+describe("golden: train_openunreid", () => {
+  it("the teachers move first, by a constant α, and distances carry the anchor's gradient", () =>
+    trainByModules(
+      openunreid,
+      { ...loss, distanceGradient: "anchor-only" },
+      { when: "before", alpha: (step) => openunreid.golden.params.alpha[step]! }
+    ))
+})
