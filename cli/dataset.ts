@@ -4,9 +4,25 @@ import { join } from "node:path"
 import { Console, Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { count, duration, progressLine } from "#cli/progress.ts"
+import { table } from "#cli/table.ts"
 import { FORMATS, openDataset, type PublishedCounts, type SplitStatistics, statistics } from "#data/dataset.ts"
 import { DOMAINS, planImages, SYNTHETIC_SIZES } from "#data/synthetic/plan.ts"
 import { writeSynthetic } from "#data/synthetic/write.ts"
+
+/** Draws the synthetic pair into a folder, unless it holds that pair already, and says so. */
+export const writePair = Effect.fn("writePair")(function* (out: string, seed: number, force: boolean) {
+  const progress = progressLine("drawing images", planImages(SYNTHETIC_SIZES).length)
+  const start = performance.now()
+  const made = yield* writeSynthetic({ folder: out, seed, force, onProgress: progress.update }).pipe(
+    Effect.ensuring(Effect.sync(progress.end))
+  )
+  const pair = `${count(made.images)} images, seed ${seed}`
+  yield* Console.log(
+    made.written
+      ? `wrote ${out} in ${duration((performance.now() - start) / 1000)} (${pair})`
+      : `${out} already holds this pair (${pair}): nothing to do`
+  )
+})
 
 const synthetic = Command.make(
   "synthetic",
@@ -24,19 +40,7 @@ const synthetic = Command.make(
       Flag.withDefault(false)
     )
   },
-  Effect.fn("mmt dataset synthetic")(function* ({ force, out, seed }) {
-    const progress = progressLine("drawing images", planImages(SYNTHETIC_SIZES).length)
-    const start = performance.now()
-    const made = yield* writeSynthetic({ folder: out, seed, force, onProgress: progress.update }).pipe(
-      Effect.ensuring(Effect.sync(progress.end))
-    )
-    const pair = `${count(made.images)} images, seed ${seed}`
-    yield* Console.log(
-      made.written
-        ? `wrote ${out} in ${duration((performance.now() - start) / 1000)} (${pair})`
-        : `${out} already holds this pair (${pair}): nothing to do`
-    )
-  })
+  ({ force, out, seed }) => writePair(out, seed, force)
 ).pipe(
   Command.withShortDescription("Make the synthetic pair of camera networks"),
   Command.withDescription(
@@ -72,7 +76,7 @@ const check = Command.make(
       return
     }
     const title = FORMATS[format]?.title ?? format
-    for (const { root, splits } of found) yield* Console.log(`${root}\n${table(splits, title, published)}\n`)
+    for (const { root, splits } of found) yield* Console.log(`${root}\n${splitTable(splits, title, published)}\n`)
   })
 ).pipe(
   Command.withShortDescription("Count what a data set holds"),
@@ -101,7 +105,7 @@ const holdsPair = async (dir: string) =>
   (await Promise.all(DOMAINS.map((domain) => isFolder(join(dir, domain))))).every((there) => there)
 
 /** Statistics as a table, its numbers to the right; with what was published for the format, where it was. */
-const table = (splits: ReadonlyArray<SplitStatistics>, title: string, published: PublishedCounts | undefined) => {
+const splitTable = (splits: ReadonlyArray<SplitStatistics>, title: string, published: PublishedCounts | undefined) => {
   const headings = ["split", "images", "identities", "cameras", "junk", "distractors"]
   const rows = splits.map((row) => [
     row.split,
@@ -114,16 +118,5 @@ const table = (splits: ReadonlyArray<SplitStatistics>, title: string, published:
       rows[i]!.push(`${count(images)} of ${count(identities)}${junk > 0 ? `, ${count(junk)} junk` : ""}`)
     }
   }
-  const lines = [headings, ...rows]
-  const widths = headings.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)))
-  return lines
-    .map((line) =>
-      line
-        .map((cell, column) =>
-          column === 0 || column > 5 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
-        )
-        .join("  ")
-        .trimEnd()
-    )
-    .join("\n")
+  return table(headings, rows)
 }

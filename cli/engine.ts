@@ -36,6 +36,22 @@ function progressPrinter() {
   return { show, end }
 }
 
+/** Installs the engine, showing how far it is, and gives what it found or made. */
+const installShown = (options: { readonly cuda?: boolean; readonly force?: boolean }) =>
+  Effect.suspend(() => {
+    const printer = progressPrinter()
+    return installEngine({ ...options, onProgress: printer.show }).pipe(Effect.ensuring(Effect.sync(printer.end)))
+  })
+
+const said = ({ flavour, folder, state }: Installation) =>
+  `TensorFlow (${flavour === "cuda" ? "CUDA" : "CPU"}) ${outcomes[state]}: ${folder}`
+
+/** Sets up the engine where it is missing; says nothing where it is there. */
+export const ensureEngine = Effect.gen(function* () {
+  const installation = yield* installShown({})
+  if (installation.state !== "unchanged") yield* Console.error(said(installation))
+})
+
 const install = Command.make(
   "install",
   {
@@ -49,13 +65,7 @@ const install = Command.make(
     )
   },
   Effect.fn("engine install")(function* ({ cuda, force }) {
-    const printer = progressPrinter()
-    const { flavour, folder, state } = yield* installEngine({
-      force,
-      ...(Option.isSome(cuda) ? { cuda: cuda.value } : {}),
-      onProgress: printer.show
-    }).pipe(Effect.ensuring(Effect.sync(printer.end)))
-    yield* Console.log(`TensorFlow (${flavour === "cuda" ? "CUDA" : "CPU"}) ${outcomes[state]}: ${folder}`)
+    yield* Console.log(said(yield* installShown({ force, ...(Option.isSome(cuda) ? { cuda: cuda.value } : {}) })))
   })
 ).pipe(
   Command.withShortDescription("Set up TensorFlow for this clone"),

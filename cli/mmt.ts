@@ -1,11 +1,15 @@
 /** `mmt`: the command line. Exit codes: 0 done, 1 failed, 2 misuse, 130 interrupted. */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Effect, Runtime, Schema } from "effect"
-import { CliError, Command } from "effect/cli"
+import { Cause, Console, Effect, Layer, Runtime, Schema } from "effect"
+import { CliError, CliOutput, Command } from "effect/cli"
 import { dataset } from "#cli/dataset.ts"
 import { engine } from "#cli/engine.ts"
+import { plan } from "#cli/plan.ts"
+import { quickstart } from "#cli/quickstart.ts"
 import { run } from "#cli/run.ts"
 import { score } from "#cli/score.ts"
+import { show } from "#cli/show.ts"
+import { stage } from "#cli/stage.ts"
 import packageJson from "../package.json" with { type: "json" }
 
 /** What ends the process: everything is said, only the exit code is left. */
@@ -17,10 +21,20 @@ const root = Command.make("mmt").pipe(
   Command.withDescription(
     "Unsupervised domain adaptation for person re-identification by Mutual Mean-Teaching, as stages that exchange Arrow files"
   ),
-  Command.withSubcommands([run, score, dataset, engine])
+  Command.withSubcommands([quickstart, run, plan, score, stage, show, dataset, engine])
 )
 
-const endWith = (cause: Cause.Cause<unknown>): Effect.Effect<never, Ended> =>
+/** A wrong call is answered in a line or two; help is for those who ask for it. */
+const presenter = CliOutput.layerPresenter({
+  present: (event) =>
+    event._tag === "InvalidInvocation"
+      ? Console.error(
+          `${event.errors.map((error) => error.message).join("\n")}\nSee \`${event.commandPath.join(" ")} --help\`.`
+        )
+      : CliOutput.defaultPresenter.present(event)
+})
+
+const endWith = (cause: Cause.Cause<unknown>): Effect.Effect<void, Ended> =>
   Effect.suspend(() => {
     if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
     const failure = Cause.findErrorOption(cause)
@@ -29,14 +43,18 @@ const endWith = (cause: Cause.Cause<unknown>): Effect.Effect<never, Ended> =>
       return Effect.fail(new Ended({ code: 1 }))
     }
     const error = failure.value
-    // The command line's own errors are shown already, with the help they belong to.
-    if (CliError.isCliError(error)) return Effect.fail(new Ended({ code: 2 }))
+    // The command line's own errors are shown already.
+    if (CliError.isCliError(error)) {
+      // A group of commands called by its name alone asks for help.
+      const asked = error._tag === "ShowHelp" && error.errors.length === 0
+      return asked ? Effect.void : Effect.fail(new Ended({ code: 2 }))
+    }
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
     return Effect.fail(new Ended({ code: Runtime.getErrorExitCode(error) }))
   })
 
 Command.run(root, { version: packageJson.version }).pipe(
   Effect.catchCause(endWith),
-  Effect.provide(NodeServices.layer),
+  Effect.provide(Layer.mergeAll(NodeServices.layer, presenter)),
   NodeRuntime.runMain({ disableErrorReporting: true })
 )

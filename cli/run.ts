@@ -8,8 +8,8 @@ import { scoreReport } from "#cli/score.ts"
 import { overrides, setFlag } from "#cli/set-flag.ts"
 import { RunListener } from "#pipeline/events.ts"
 import { executeRun } from "#pipeline/run.ts"
-import type { Override } from "#pipeline/run-file.ts"
 import { readRunFile } from "#pipeline/run-file.ts"
+import type { Override } from "#pipeline/settings.ts"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
 

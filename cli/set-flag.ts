@@ -2,7 +2,7 @@
 import { Effect, Runtime, Schema } from "effect"
 import { Flag } from "effect/cli"
 import { parse } from "yaml"
-import type { Override } from "#pipeline/run-file.ts"
+import type { Override } from "#pipeline/settings.ts"
 
 /** An argument that the command line's grammar allows and the command cannot use. */
 export class Misuse extends Schema.TaggedError<Misuse>()("Misuse", { problem: Schema.String }) {

@@ -1,9 +1,9 @@
 /**
  * Layers with PyTorch's geometry and statistics, in TensorFlow's layout (NHWC): convolution and pooling with explicit
- * padding, batch normalisation by TensorFlow's fused ops.
+ * padding, batch normalisation.
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
-import { runOp } from "#engine/op.ts"
+import { backendOf, runOp } from "#engine/op.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 
 /**
@@ -64,36 +64,67 @@ const attributes = (training: boolean) =>
 
 /** Batch normalisation by the running statistics. `x` [N, H, W, C]. */
 export const batchNormEvaluate = (tf: TensorFlow, x: tfjs.Tensor4D, layer: BatchNorm): tfjs.Tensor4D =>
-  runOp(
-    tf,
-    "FusedBatchNormV3",
-    { ...attributes(false), exponential_avg_factor: { float: 1 } },
-    [x, layer.scale, layer.shift, layer.runningMean, layer.runningVariance],
-    6
-  )[0] as tfjs.Tensor4D
+  forward(tf, false, [x, layer.scale, layer.shift, layer.runningMean, layer.runningVariance])[0] as tfjs.Tensor4D
 
 /**
  * Batch normalisation by the batch's own statistics, which move the running ones: momentum 0.1, the running variance
  * by the unbiased estimate, as PyTorch's BatchNorm does. `x` [N, H, W, C].
  */
 export const batchNormTrain = (tf: TensorFlow, x: tfjs.Tensor4D, layer: BatchNorm): tfjs.Tensor4D => {
+  const statistics = backendOf(tf).isUsingGpuDevice ? fusedStatistics : blockedStatistics
   const normalise = tf.customGrad((input, scale, shift, save) => {
-    const none = tf.tensor1d([])
-    const [y, mean, variance, ...reserved] = runOp(
-      tf,
-      "FusedBatchNormV3",
-      { ...attributes(true), exponential_avg_factor: { float: 1 } },
-      [input as tfjs.Tensor, scale as tfjs.Tensor, shift as tfjs.Tensor, none, none],
-      6
-    )
-    moveTowards(tf, layer.runningMean, mean!)
-    moveTowards(tf, layer.runningVariance, variance!)
+    const { y, mean, unbiased, reserved } = statistics(tf, input as Images, scale as Channels, shift as Channels)
+    moveTowards(tf, layer.runningMean, mean)
+    moveTowards(tf, layer.runningVariance, unbiased)
     ;(save as tfjs.GradSaveFunc)([input as tfjs.Tensor, scale as tfjs.Tensor, ...reserved])
     const gradFunc = (dy: tfjs.Tensor, saved: Array<tfjs.Tensor>) =>
       runOp(tf, "FusedBatchNormGradV3", attributes(true), [dy, ...saved], 5).slice(0, 3)
-    return { value: y!, gradFunc }
+    return { value: y, gradFunc }
   })
-  return normalise(x, layer.scale, layer.shift) as tfjs.Tensor4D
+  return normalise(x, layer.scale, layer.shift) as Images
+}
+
+type Images = tfjs.Tensor4D
+type Channels = tfjs.Tensor1D
+
+interface Normalised {
+  readonly y: tfjs.Tensor
+  readonly mean: tfjs.Tensor
+  readonly unbiased: tfjs.Tensor
+  /** What the gradient's op takes from the forward one. */
+  readonly reserved: ReadonlyArray<tfjs.Tensor>
+}
+
+const forward = (tf: TensorFlow, training: boolean, inputs: ReadonlyArray<tfjs.Tensor>) =>
+  runOp(tf, "FusedBatchNormV3", { ...attributes(training), exponential_avg_factor: { float: 1 } }, inputs, 6)
+
+const fusedStatistics = (tf: TensorFlow, x: Images, scale: Channels, shift: Channels): Normalised => {
+  const none = tf.tensor1d([])
+  const [y, mean, unbiased, ...reserved] = forward(tf, true, [x, scale, shift, none, none])
+  return { y, mean, unbiased, reserved }
+}
+
+/**
+ * On the CPU the fused op adds up all rows one after the other, with twice the rounding error of PyTorch's statistics:
+ * enough to turn the sign of activations near zero, and with it the gradient of whole early layers. So they are
+ * computed here.
+ */
+const blockedStatistics = (tf: TensorFlow, x: Images, scale: Channels, shift: Channels): Normalised => {
+  const rows = x.size / x.shape[3]
+  const mean = channelMeans(tf, x)
+  const variance = channelMeans(tf, tf.squaredDifference(x, mean))
+  const [y] = forward(tf, false, [x, scale, shift, mean, variance])
+  const unbiased = tf.mul(variance, rows / Math.max(1, rows - 1))
+  return { y, mean, unbiased, reserved: [mean, variance, tf.tensor1d([])] }
+}
+
+/** Means [C] over all rows, in two steps of about √rows numbers: the error of a sum grows with its length. */
+const channelMeans = (tf: TensorFlow, x: tfjs.Tensor): Channels => {
+  const channels = x.shape.at(-1)!
+  const rows = x.size / channels
+  let block = Math.floor(Math.sqrt(rows))
+  while (rows % block !== 0) block--
+  return tf.mean(tf.mean(tf.reshape(x, [rows / block, block, channels]), 1), 0) as Channels
 }
 
 const moveTowards = (tf: TensorFlow, running: tfjs.Variable, batch: tfjs.Tensor) =>

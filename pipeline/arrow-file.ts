@@ -185,10 +185,12 @@ export const writeBatches = <E, R>(
       const written: Array<WrittenFile> = []
       let current: Effect.Success<ReturnType<typeof openArrowFile>> | undefined
       const finish = Effect.suspend(() => (current ? current.finish() : Effect.undefined)).pipe(
-        Effect.map((file) => {
-          if (file) written.push(file)
-          current = undefined
-        })
+        Effect.tap((file) =>
+          Effect.sync(() => {
+            if (file) written.push(file)
+            current = undefined
+          })
+        )
       )
       const scope = yield* Effect.scope
       yield* Stream.runForEach(batches, (batch) =>

@@ -1,10 +1,11 @@
 /** The declarative file of a run: its schema, whose defaults are the paper's settings, and how it is read. */
 import { readFile } from "node:fs/promises"
 import { basename, dirname, relative, resolve } from "node:path"
-import { Effect, Result, Runtime, Schema, SchemaIssue } from "effect"
+import { Effect, Result, Runtime, Schema } from "effect"
 import { parse, stringify, YAMLParseError } from "yaml"
 import { Augmentation } from "#data/augmentation.ts"
 import { ModelConfig } from "#model/config.ts"
+import { decodeSettings, type Override, valueAt, withOverride } from "#pipeline/settings.ts"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
 const NotNegative = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
@@ -153,66 +154,6 @@ export class RunFileInvalid extends Schema.TaggedError<RunFileInvalid>()("RunFil
   }
 }
 
-type Path = ReadonlyArray<PropertyKey>
-
-const valueAt = (value: unknown, path: Path): unknown =>
-  path.reduce<unknown>((inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key], value)
-
-interface JsonSchema {
-  readonly $ref?: string
-  readonly properties?: Readonly<Record<string, JsonSchema>>
-  readonly allOf?: ReadonlyArray<JsonSchema>
-}
-
-/** The keys that the schema knows at a path, for error texts. */
-const knownKeys = (schema: Schema.Top, path: Path): ReadonlyArray<string> => {
-  const document = Schema.toJsonSchemaDocument(schema) as unknown as {
-    schema: JsonSchema
-    definitions: Record<string, JsonSchema>
-  }
-  const deref = (s: JsonSchema): JsonSchema => (s.$ref ? deref(document.definitions[s.$ref.split("/").at(-1)!]!) : s)
-  const propertiesOf = (s: JsonSchema): Readonly<Record<string, JsonSchema>> => deref(s).properties ?? {}
-  const at = path.reduce<JsonSchema>((s, key) => propertiesOf(s)[String(key)] ?? {}, document.schema)
-  return Object.keys(propertiesOf(at))
-}
-
-const quoted = (value: unknown) => (value === undefined ? "nothing" : JSON.stringify(value))
-
-/** Decodes by the schema; each problem names the key, what was found and what was expected. */
-const decode = <S extends Schema.Top & { readonly DecodingServices: never }>(
-  schema: S,
-  input: unknown,
-  prefix: Path = []
-): Result.Result<S["Type"], ReadonlyArray<string>> =>
-  Schema.decodeUnknownResult(schema, { errors: "all", onExcessProperty: "error" })(input).pipe(
-    Result.mapError((error) =>
-      SchemaIssue.makeFormatterStandardSchemaV1()(error.issue).issues.map(({ path: at, message }) => {
-        const path = (at ?? []) as Path
-        const key = [...prefix, ...path].map(String).join(".")
-        if (message === "Expected no excess property") {
-          const known = knownKeys(schema, path.slice(0, -1))
-          return `unknown key "${key}"${known.length > 0 ? `; known here: ${known.join(", ")}` : ""}`
-        }
-        const expected = message.charAt(0).toLowerCase() + message.slice(1)
-        return key === "" ? expected : `key "${key}": ${expected}, found ${quoted(valueAt(input, path))}`
-      })
-    )
-  )
-
-/** A setting given beside the file, `adapt.classes=700`; the value is read as YAML. */
-export interface Override {
-  readonly key: string
-  readonly value: unknown
-}
-
-const withOverride = (input: unknown, { key, value }: Override): unknown => {
-  const set = (inner: unknown, [head, ...rest]: ReadonlyArray<string>): unknown => {
-    const object = typeof inner === "object" && inner !== null ? inner : {}
-    return head === undefined ? value : { ...object, [head]: set((object as Record<string, unknown>)[head], rest) }
-  }
-  return set(input, key.split("."))
-}
-
 /** What a run is, from the text of its file; `file` names it in errors and is where relative paths start. */
 export const parseRunFile = (
   text: string,
@@ -226,10 +167,10 @@ export const parseRunFile = (
       catch: (cause) => invalid([cause instanceof YAMLParseError ? cause.message.split("\n")[0]! : String(cause)])
     })
     const input = overrides.reduce(withOverride, yaml)
-    const run = yield* Effect.fromResult(decode(RunFile, input)).pipe(Effect.mapError(invalid))
+    const run = yield* Effect.fromResult(decodeSettings(RunFile, input)).pipe(Effect.mapError(invalid))
     const own = (valueAt(input, ["adapt"]) ?? {}) as object
     const variants = Object.entries(run.variants).map(([name, settings]) =>
-      Result.map(decode(Adapt, { ...own, ...settings }, ["variants", name]), (adapt) => [name, adapt] as const)
+      Result.map(decodeSettings(Adapt, { ...own, ...settings }, ["variants", name]), (adapt) => [name, adapt] as const)
     )
     const wrong = variants.filter(Result.isFailure).flatMap(({ failure }) => failure)
     if (wrong.length > 0) return yield* invalid(wrong)

@@ -10,7 +10,7 @@ import { keyOf, readManifest, type StepRecord, type TaskRecord, writeManifest, w
 import { planTasks, type Task } from "#pipeline/plan.ts"
 import { keptRunFile, type RunConfig } from "#pipeline/run-file.ts"
 import { ProgressListener } from "#pipeline/stage.ts"
-import { type Digests, stepRecords, type TaskState, taskState } from "#pipeline/state.ts"
+import { type Digests, missingInput, stale, stepRecords, type TaskState, taskState } from "#pipeline/state.ts"
 import { runTask } from "#pipeline/task.ts"
 import { viewOf } from "#schemas/artifact.ts"
 import { trainMetrics } from "#schemas/train-metrics.ts"
@@ -33,8 +33,15 @@ export const planRun = Effect.fn("planRun")(function* (config: RunConfig, folder
   return yield* Effect.forEach(planTasks(config), (task) =>
     Effect.gen(function* () {
       const record = manifest.get(task.id)
-      const steps = yield* stepRecords(task, digestsOf(done))
-      const state = yield* taskState(folder, record, steps)
+      const digests = digestsOf(done)
+      const waitsFor = missingInput(task, digests)
+      if (waitsFor !== undefined) {
+        const state: TaskState = record
+          ? stale([`its input ${waitsFor.task} is to be made first`])
+          : { state: "missing" }
+        return { task, state } satisfies PlannedTask
+      }
+      const state = yield* taskState(folder, record, yield* stepRecords(task, digests))
       if (state.state === "done") done.set(task.id, state.record)
       return { task, state } satisfies PlannedTask
     })
@@ -134,7 +141,7 @@ export const executeRun = Effect.fn("executeRun")(function* (config: RunConfig, 
     (task) =>
       Effect.gen(function* () {
         const { id, phase } = task
-        const steps = (yield* stepRecords(task, digestsOf(done)))!
+        const steps = yield* stepRecords(task, digestsOf(done))
         const record = manifest.get(id)
         const state = yield* taskState(folder, record, steps)
         if (state.state === "done") {

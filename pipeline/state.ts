@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { Effect, Schema } from "effect"
 import { openDataset, type Split } from "#data/dataset.ts"
 import { fileProblem, keyOf, type StepRecord, type TaskRecord } from "#pipeline/manifest.ts"
-import type { Step, Task } from "#pipeline/plan.ts"
+import type { Source, Step, Task } from "#pipeline/plan.ts"
 import { stageOf } from "#pipeline/stages.ts"
 
 export type TaskState =
@@ -33,27 +33,26 @@ const datasetDigest = (step: Step) =>
 export const wholeParams = (step: Step): Effect.Effect<Readonly<Record<string, unknown>>> =>
   Schema.decodeUnknownEffect(stageOf(step.stage).params)({ ...step.params, ...step.local }).pipe(Effect.orDie)
 
-/** What a step is made by; undefined while an input is not there yet. */
 const stepRecord = (step: Step, digests: Digests) =>
   Effect.gen(function* () {
     const inputs: Record<string, ReadonlyArray<string>> = {}
-    for (const [port, sources] of Object.entries(step.inputs)) {
-      const found = sources.map((source) => digests(source.task, source.port))
-      if (found.includes(undefined)) return undefined
-      inputs[port] = found.flatMap((digest) => digest!)
-    }
+    for (const [port, sources] of Object.entries(step.inputs))
+      inputs[port] = sources.flatMap((source) => digests(source.task, source.port)!)
     if (step.stage === "decode") inputs.dataset = [yield* datasetDigest(step)]
     const whole = Object.entries(yield* wholeParams(step))
     const params = Object.fromEntries(whole.filter(([key]) => !(key in (step.local ?? {}))))
     return { stage: step.stage, version: stageOf(step.stage).version, params, inputs } satisfies StepRecord
   })
 
-/** What a task is made by; undefined while an input is not there yet. */
+/** The first input of a task that is not there yet. */
+export const missingInput = (task: Task, digests: Digests): Source | undefined =>
+  task.steps
+    .flatMap((step) => Object.values(step.inputs).flat())
+    .find((source) => digests(source.task, source.port) === undefined)
+
+/** What a task, whose inputs are there, is made by. */
 export const stepRecords = (task: Task, digests: Digests) =>
-  Effect.gen(function* () {
-    const records = yield* Effect.forEach(task.steps, (step) => stepRecord(step, digests))
-    return records.every((record) => record !== undefined) ? records : undefined
-  })
+  Effect.forEach(task.steps, (step) => stepRecord(step, digests))
 
 const shown = (value: unknown) => (value === undefined ? "none" : JSON.stringify(value))
 
@@ -70,18 +69,20 @@ const differences = (was: StepRecord | undefined, now: StepRecord): ReadonlyArra
   return [...version, ...params, ...inputs]
 }
 
-/** The state of one task, given what it would be made by now (undefined while its inputs are to be made). */
-export const taskState = (run: string, record: TaskRecord | undefined, steps: ReadonlyArray<StepRecord> | undefined) =>
+/** The state of a task that is recorded as done or not at all, given what it would be made by now. */
+export const taskState = (run: string, record: TaskRecord | undefined, steps: ReadonlyArray<StepRecord>) =>
   Effect.gen(function* () {
-    if (record === undefined) return { state: "missing" } satisfies TaskState as TaskState
-    if (steps === undefined)
-      return { state: "stale", reasons: ["its input is to be made first"] } satisfies TaskState as TaskState
+    if (record === undefined) return missing
     if (record.key !== keyOf(steps)) {
       const reasons = steps.flatMap((now, i) => differences(record.steps[i], now))
-      return { state: "stale", reasons: reasons.length > 0 ? reasons : ["it has fewer stages now"] } as TaskState
+      return stale(reasons.length > 0 ? reasons : ["it has fewer stages now"])
     }
     const files = Object.values(record.outputs).flatMap((output) => output.files)
     const problems = yield* Effect.promise(() => Promise.all(files.map((file) => fileProblem(run, file))))
     const reasons = problems.filter((problem) => problem !== undefined)
-    return reasons.length > 0 ? ({ state: "stale", reasons } as TaskState) : ({ state: "done", record } as TaskState)
+    return reasons.length > 0 ? stale(reasons) : ({ state: "done", record } as TaskState)
   })
+
+const missing: TaskState = { state: "missing" }
+
+export const stale = (reasons: ReadonlyArray<string>): TaskState => ({ state: "stale", reasons })

@@ -110,7 +110,8 @@ export const clusterStage = stage({
       let at = 0
       const labelled = batches.map((batch) => {
         const { image } = viewOf(embeddings, batch)
-        const label = clusters.labels.subarray(at, (at += batch.numRows))
+        const label = clusters.labels.subarray(at, at + batch.numRows)
+        at += batch.numRows
         return withExtraColumns(batchOf(pseudoLabels, { image, label }, { classes }), batch, embeddings, pseudoLabels)
       })
       const { sizes, centroids: centroid } = clusters

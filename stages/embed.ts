@@ -71,7 +71,8 @@ export const embedStage = stage({
               embedImages(tf, used, tf.tensor4d(normalised, [part.length / bytes, height, width, 3])).dataSync()
             )
             embedding.set(values, row * dimension)
-            progress({ done: (done += part.length / bytes), total: 0 })
+            done += part.length / bytes
+            progress({ done, total: 0 })
             yield* Effect.yieldNow
           }
           const { image, person, camera } = view

@@ -143,14 +143,18 @@ export const shoot = (who: Identity, domain: Domain, by: Camera, r: Random): Sho
   }
 }
 
-const drawPose = (r: Random, views: readonly [number, number, number]): Pose => ({
-  view: r.pick<View>(["front", "side", "back"], views),
-  phase: r.uniform(-1, 1),
-  mirrored: r.chance(0.5),
-  scale: r.uniform(0.95, 1.05),
-  offsetX: r.uniform(-0.05, 0.05),
-  offsetY: r.uniform(-0.05, 0.05)
-})
+const drawPose = (r: Random, views: readonly [number, number, number]): Pose => {
+  const view = r.pick<View>(["front", "side", "back"], views)
+  return {
+    view,
+    phase: r.uniform(-1, 1),
+    // People walk to either side; a bag in the left hand stays there.
+    mirrored: view === "side" && r.chance(0.5),
+    scale: r.uniform(0.95, 1.05),
+    offsetX: r.uniform(-0.05, 0.05),
+    offsetY: r.uniform(-0.05, 0.05)
+  }
+}
 
 const anyColour = (r: Random, lo: number, hi: number): Rgb => [r.uniform(lo, hi), r.uniform(lo, hi), r.uniform(lo, hi)]
 
