@@ -7,6 +7,7 @@ import {
   type DataType,
   DataType as Is,
   Message,
+  MetadataVersion,
   type RecordBatch,
   RecordBatchReader,
   type Schema,
@@ -22,7 +23,7 @@ import {
   nullError,
   viewOf
 } from "#schemas/artifact.ts"
-import { images } from "#schemas/images.ts"
+import { images, pixelsError } from "#schemas/images.ts"
 
 /** Where the pixels of one image lie: height · width · 3 bytes from `offset` on. */
 export interface PixelPlace {
@@ -43,20 +44,32 @@ export interface ImageRows {
   readonly rows: ReadonlyArray<ImageRow>
 }
 
-/** How many buffers a column of this type has in a record batch; undefined where the batch itself decides. */
-const bufferCount = (type: DataType): number => {
-  const children = () => type.children.reduce((sum, child) => sum + bufferCount(child.type), 0)
+/**
+ * How many buffers a column of this type has in a record batch. String and binary views have any number of them; the
+ * batch's header tells how many, view by view.
+ */
+const bufferCount = (type: DataType, views: Iterator<number | bigint>, version: MetadataVersion): number => {
+  const children = () => type.children.reduce((sum, child) => sum + bufferCount(child.type, views, version), 0)
   if (Is.isNull(type)) return 0
+  if (Is.isUtf8View(type) || Is.isBinaryView(type)) return 2 + Number(views.next().value)
   if (Is.isUtf8(type) || Is.isBinary(type) || Is.isLargeUtf8(type) || Is.isLargeBinary(type)) return 3
   if (Is.isStruct(type) || Is.isFixedSizeList(type)) return 1 + children()
   if (Is.isList(type) || Is.isLargeList(type) || Is.isMap(type)) return 2 + children()
+  if (Is.isUnion(type)) {
+    // Unions had a buffer of validity up to version 4 of the format.
+    const validity = version < MetadataVersion.V5 ? 1 : 0
+    return validity + (Is.isDenseUnion(type) ? 2 : 1) + children()
+  }
   return 2
 }
 
-const pixelBuffer = (schema: Schema): number => {
+type BatchHeader = ReturnType<Message<3>["header"]>
+
+const pixelBuffer = (schema: Schema, header: BatchHeader, version: MetadataVersion): number => {
+  const views = header.variadicBufferCounts[Symbol.iterator]()
   const before = schema.fields.slice(0, schema.names.indexOf("pixels"))
   // The buffer of validity comes before that of the values.
-  return before.reduce((sum, field) => sum + bufferCount(field.type), 0) + 1
+  return before.reduce((sum, field) => sum + bufferCount(field.type, views, version), 0) + 1
 }
 
 interface Envelope {
@@ -67,39 +80,78 @@ interface Envelope {
   readonly end: number
 }
 
+/** Where the messages of an open file begin, and where the last one must have ended. */
+interface Extent {
+  readonly handle: FileHandle
+  readonly start: number
+  readonly end: number
+}
+
 const magic = "ARROW1"
 
-const readAt = async (handle: FileHandle, target: Uint8Array, position: number): Promise<number> =>
-  (await handle.read(target, 0, target.length, position)).bytesRead
+const cutOff = () => new Error("it ends too early, as an interrupted download or a full disk leaves it")
 
-/** The message at this place of an IPC file or stream; undefined at its end. */
-const envelopeAt = async (handle: FileHandle, start: number): Promise<Envelope | undefined> => {
-  const prefix = Buffer.alloc(8)
-  if ((await readAt(handle, prefix, start)) < 8) return undefined
+const readAt = async (handle: FileHandle, length: number, position: number): Promise<Buffer<ArrayBuffer>> => {
+  const bytes = Buffer.alloc(length)
+  const { bytesRead } = await handle.read(bytes, 0, length, position)
+  if (bytesRead < length) throw cutOff()
+  return bytes
+}
+
+/** Of an IPC file, what lies between the magic and the footer; a stream takes up the whole file. */
+const extentOf = async (handle: FileHandle): Promise<Extent> => {
+  const { size } = await handle.stat()
+  const head = await readAt(handle, Math.min(size, magic.length), 0)
+  if (head.toString("latin1") !== magic) return { handle, start: 0, end: size }
+  if (size < 2 * magic.length + 6) throw cutOff()
+  const tail = await readAt(handle, 4 + magic.length, size - 4 - magic.length)
+  const end = size - tail.length - tail.readInt32LE(0)
+  if (tail.toString("latin1", 4) !== magic || end < 8) throw cutOff()
+  return { handle, start: 8, end }
+}
+
+/** The message at this place; undefined at the end. */
+const envelopeAt = async ({ handle, end }: Extent, start: number): Promise<Envelope | undefined> => {
+  // A stream may end without a mark.
+  if (start === end) return undefined
+  if (start + 4 > end) throw cutOff()
   // Files of before Arrow 0.15 have no continuation marker.
-  const marked = prefix.readUInt32LE(0) === 0xffffffff
-  const length = prefix.readInt32LE(marked ? 4 : 0)
-  if (length <= 0) return undefined
-  const metadata = new Uint8Array(length)
-  const metadataStart = start + (marked ? 8 : 4)
-  if ((await readAt(handle, metadata, metadataStart)) < length) throw new Error("it ends within a message")
-  const message = Message.decode(metadata)
-  const body = metadataStart + length
+  const first = (await readAt(handle, 4, start)).readInt32LE(0)
+  const marked = first === -1
+  if (marked && start + 8 > end) throw cutOff()
+  const length = marked ? (await readAt(handle, 4, start + 4)).readInt32LE(0) : first
+  if (length === 0) return undefined
+  const metadata = start + (marked ? 8 : 4)
+  const body = metadata + length
+  if (length < 0 || body > end) throw start === 0 ? new Error("it is no Arrow file or stream") : cutOff()
+  const message = decoded(await readAt(handle, length, metadata))
+  if (body + message.bodyLength > end) throw cutOff()
   return { message, start, body, end: body + message.bodyLength }
 }
 
+const decoded = (metadata: Uint8Array): Message => {
+  try {
+    return Message.decode(metadata)
+  } catch {
+    throw new Error("it is no Arrow file or stream, or it is damaged")
+  }
+}
+
 /** The record batch of this message with zeros for pixels: everything else is read. */
-const withoutPixels = async (handle: FileHandle, head: Uint8Array, envelope: Envelope, pixels: number) => {
+const withoutPixels = async (handle: FileHandle, head: Uint8Array, envelope: Envelope, schema: Schema) => {
   const { message, start, body, end } = envelope
+  const header = message.header() as BatchHeader
+  if (header.compression !== null) {
+    throw new Error("its pixels are compressed; write it uncompressed, so that rows can be fetched")
+  }
+  const pixels = header.buffers[pixelBuffer(schema, header, message.version)]!
+  const [from, to] = [body + pixels.offset, body + pixels.offset + pixels.length]
   const bytes = new Uint8Array(head.length + end - start)
   bytes.set(head)
-  const into = (from: number, to: number) =>
-    readAt(handle, bytes.subarray(head.length + from - start, head.length + to - start), from)
-  const { offset, length } = (message.header() as ReturnType<Message<3>["header"]>).buffers[pixels]!
-  await into(start, body + Number(offset))
-  await into(body + Number(offset) + Number(length), end)
+  bytes.set(await readAt(handle, from - start, start), head.length)
+  bytes.set(await readAt(handle, end - to, to), head.length + to - start)
   const batch = RecordBatchReader.from(bytes).next().value as RecordBatch
-  return { batch, pixelsAt: body + Number(offset) }
+  return { batch, pixelsAt: from }
 }
 
 /** The schema as a stream starts with it, without the mark of the stream's end. */
@@ -118,9 +170,8 @@ const rowsOfFile = (file: string) =>
         attempt(() => open(file, "r")),
         (h) => Effect.promise(() => h.close())
       )
-      const first = Buffer.alloc(8)
-      yield* attempt(() => readAt(handle, first, 0))
-      let position = first.toString("latin1", 0, 6) === magic ? 8 : 0
+      const extent = yield* attempt(() => extentOf(handle))
+      let position = extent.start
       const { schema } = yield* attempt(async () => (await RecordBatchReader.from(handle)).open())
       if (!schema) return yield* unreadable(new Error("it is empty or no Arrow file"))
       const wrong = columnError(images, schema, file)
@@ -130,25 +181,21 @@ const rowsOfFile = (file: string) =>
       let size: { height: number; width: number } | undefined
       const rows: Array<ImageRow> = []
       while (true) {
-        const envelope = yield* attempt(() => envelopeAt(handle, position))
+        const envelope = yield* attempt(() => envelopeAt(extent, position))
         if (envelope === undefined) break
         position = envelope.end
         if (envelope.message.isSchema()) continue
         if (!envelope.message.isRecordBatch()) {
-          const part = new Uint8Array(envelope.end - envelope.start)
-          yield* attempt(() => readAt(handle, part, envelope.start))
-          head = Uint8Array.from([...head, ...part])
+          const part = yield* attempt(() => readAt(handle, envelope.end - envelope.start, envelope.start))
+          head = Buffer.concat([head, part])
           continue
         }
-        if (envelope.message.compression) {
-          return yield* unreadable(
-            new Error("its pixels are compressed; write it uncompressed, so that rows can be fetched")
-          )
-        }
-        const { batch, pixelsAt } = yield* attempt(() => withoutPixels(handle, head, envelope, pixelBuffer(schema)))
+        const { batch, pixelsAt } = yield* attempt(() => withoutPixels(handle, head, envelope, schema))
         const nulls = nullError(images, batch, file)
         if (nulls !== undefined) return yield* nulls
         size = yield* Effect.fromResult(metadataOf(images, batch, file))
+        const unfit = pixelsError(batch, size, file)
+        if (unfit !== undefined) return yield* unfit
         const { image, person, camera } = viewOf(images, batch)
         const bytes = size.height * size.width * 3
         for (const [row, name] of image.entries()) {

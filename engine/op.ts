@@ -1,13 +1,29 @@
 /**
  * Runs any op of TensorFlow by its name, with its attributes written as plain values.
  */
-import type { DataType, Tensor, TensorInfo } from "@tensorflow/tfjs-node-gpu"
-import type { NodeJSKernelBackend } from "@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js"
-import type { TFEOpAttr, TFJSBinding } from "@tensorflow/tfjs-node-gpu/dist/tfjs_binding.js"
+import type { DataId, DataType, Tensor, TensorInfo } from "@tensorflow/tfjs-node-gpu"
+import type { TensorMetadata, TFEOpAttr, TFJSBinding } from "@tensorflow/tfjs-node-gpu/dist/tfjs_binding.js"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 
-/** tfjs-node's backend: it keeps the tensors and executes ops through its addon. */
-export type Backend = NodeJSKernelBackend
+/** tfjs-node's backend, as far as the engine calls it: it keeps the tensors and executes ops through its addon. */
+export interface Backend {
+  /** Whether the addon found a GPU. */
+  readonly isUsingGpuDevice: boolean
+  readonly binding: Binding
+  executeSingleOutput(name: string, attributes: Array<OpAttribute>, inputs: Array<TensorInfo>): Tensor
+  executeMultipleOutputs(
+    name: string,
+    attributes: Array<OpAttribute>,
+    inputs: Array<TensorInfo>,
+    outputs: number
+  ): Array<Tensor>
+  readSync(dataId: DataId): unknown
+  getDTypeInteger(dtype: DataType): number
+  /** The addon's numbers of tensors; values that tfjs still holds itself are handed over. */
+  getInputTensorIds(tensors: Array<TensorInfo>): Array<number>
+  /** A tensor of the addon as one of tfjs. */
+  createOutputTensor(metadata: TensorMetadata): Tensor
+}
 
 /** TensorFlow's addon, which the backend calls. */
 export type Binding = TFJSBinding
@@ -36,7 +52,7 @@ export type Outputs<N extends number, Found extends Array<Tensor> = []> = number
 
 /** The backend of a loaded TensorFlow, with its own type. */
 export function backendOf(tf: TensorFlow): Backend {
-  return tf.backend() as Backend
+  return tf.backend() as unknown as Backend
 }
 
 function encode(backend: Backend, name: string, attribute: Attribute): OpAttribute {

@@ -1,4 +1,4 @@
-/** An engine session: TensorFlow and the variables declared in it, which are freed when its scope closes. */
+/** An engine session: TensorFlow and the variables declared in it, which are freed when its scope closes; reading values. */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Context, Effect, Layer } from "effect"
 import { type EngineBroken, type EngineMissing, loadTensorFlow, type TensorFlow } from "#engine/tensorflow.ts"
@@ -9,6 +9,19 @@ export interface SessionShape {
   readonly variable: (name: string, value: () => tfjs.Tensor) => tfjs.Variable
   /** Frees the variables whose names start so. */
   readonly free: (prefix: string) => void
+}
+
+/**
+ * The values of the tensor that `make` gives; all tensors made on the way are freed. (`tf.tidy` must not give the values
+ * itself: it looks for tensors in what it is given, number by number.)
+ */
+export const valuesOf = (tf: TensorFlow, make: () => tfjs.Tensor): Float32Array | Int32Array => {
+  const tensor = tf.tidy(make)
+  try {
+    return tensor.dataSync() as Float32Array | Int32Array
+  } finally {
+    tensor.dispose()
+  }
 }
 
 export class Session extends Context.Service<Session, SessionShape>()("mmt/engine/Session") {

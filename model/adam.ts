@@ -14,33 +14,43 @@ export interface AdamSettings {
 
 export const adamDefaults: AdamSettings = { weightDecay: 5e-4, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
 
+/** What changes from step to step: the step size lr / (1 − β1^t), and √(1 − β2^t). */
+export interface AdamRates {
+  readonly stepSize: number
+  readonly correction: number
+}
+
 export interface Adam {
-  /** One step on the variables of these gradients, by name. */
-  readonly apply: (gradients: Readonly<Record<string, tfjs.Tensor>>, learningRate: number) => void
+  /** Counts a step and gives its rates. */
+  readonly next: (learningRate: number) => AdamRates
+  /** Moves the variables of these gradients, by name; both rates are scalars. */
+  readonly apply: (
+    gradients: Readonly<Record<string, tfjs.Tensor>>,
+    stepSize: tfjs.Scalar | number,
+    correction: tfjs.Scalar | number
+  ) => void
   /** Steps taken. */
   readonly step: () => number
   /** First and second moments by the variable's name, in the layout of the variable. */
   readonly moments: (name: string) => readonly [m: tfjs.Variable, v: tfjs.Variable]
 }
 
-/**
- * An optimizer over variables by name, its moments at zero, or at given ones with the steps already taken. The moments
- * are variables of the session, under `adam/`.
- */
+/** Where an optimizer goes on: the steps taken, and the moments of a variable. */
+export interface AdamStart {
+  readonly step: number
+  readonly moments: (name: string) => readonly [m: tfjs.Tensor, v: tfjs.Tensor] | undefined
+}
+
+const fresh: AdamStart = { step: 0, moments: () => undefined }
+
+/** An optimizer over variables by name. Its moments are variables of the session, under `adam/`. */
 export const makeAdam = (
   session: SessionShape,
   variables: ReadonlyMap<string, tfjs.Variable>,
-  settings: AdamSettings,
-  start: {
-    readonly step: number
-    readonly moments: (name: string) => readonly [tfjs.Tensor, tfjs.Tensor] | undefined
-  } = {
-    step: 0,
-    moments: () => undefined
-  }
+  { weightDecay, beta1, beta2, epsilon }: AdamSettings,
+  start: AdamStart = fresh
 ): Adam => {
   const { tf } = session
-  const { weightDecay, beta1, beta2, epsilon } = settings
   session.free("adam/")
   const moments = new Map(
     [...variables].map(([name, variable]) => {
@@ -53,10 +63,11 @@ export const makeAdam = (
   return {
     step: () => step,
     moments: (name) => moments.get(name)!,
-    apply: (gradients, learningRate) => {
+    next: (learningRate) => {
       step++
-      const stepSize = learningRate / (1 - beta1 ** step)
-      const correction = Math.sqrt(1 - beta2 ** step)
+      return { stepSize: learningRate / (1 - beta1 ** step), correction: Math.sqrt(1 - beta2 ** step) }
+    },
+    apply: (gradients, stepSize, correction) => {
       tf.tidy(() => {
         for (const [name, gradient] of Object.entries(gradients)) {
           const variable = variables.get(name)!

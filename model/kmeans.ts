@@ -5,6 +5,7 @@
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Effect } from "effect"
 import { random } from "#data/random.ts"
+import { valuesOf } from "#engine/session.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 
 export interface Points {
@@ -74,11 +75,11 @@ const assign = (tf: TensorFlow, blocks: ReadonlyArray<tfjs.Tensor2D>, points: Po
     const labels = new Int32Array(points.rows)
     for (const [index, block] of blocks.entries()) {
       labels.set(
-        tf.tidy(() => {
+        valuesOf(tf, () => {
           const c = tf.tensor2d(centroids, [centroids.length / points.dimension, points.dimension])
           // ‖x‖² is the same for all centroids of a row.
           const relative = tf.sub(tf.transpose(squaredNorms(tf, c)), tf.mul(2, tf.matMul(block, c, false, true)))
-          return tf.argMin(relative, 1).dataSync()
+          return tf.argMin(relative, 1)
         }),
         index * blockRows
       )
@@ -132,12 +133,12 @@ export const kmeansPlusPlus = Effect.fn("kmeansPlusPlus")(function* (
   const norms = yield* freed(tf, () => squaredNorms(tf, x))
   /** Squared distances [candidates, rows] of some rows to all. */
   const distances = (candidates: ReadonlyArray<number>) =>
-    tf.tidy(() => {
+    valuesOf(tf, () => {
       const chosen = tf.gather(x, tf.tensor1d([...candidates], "int32"))
       const product = tf.matMul(chosen, x, false, true)
       const squared = tf.add(tf.sub(squaredNorms(tf, chosen), tf.mul(2, product)), tf.transpose(norms))
-      return tf.maximum(squared, 0).dataSync() as Float32Array
-    })
+      return tf.maximum(squared, 0)
+    }) as Float32Array
   const trials = 2 + Math.floor(Math.log(classes))
   const seeds = [draw.int(rows)]
   let nearest: Float32Array = distances(seeds)

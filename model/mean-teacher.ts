@@ -11,9 +11,15 @@ export const warmedUpAlpha = (step: number, momentum: number): number => Math.mi
  * E[θ] ← α·E[θ] + (1 − α)·θ, for the parameters alone: BatchNorm's running statistics of a teacher come from its own
  * forward passes (equation 2 of the paper, and the original code).
  */
-export const moveTeacher = (tf: TensorFlow, teacher: Parameters, student: Parameters, alpha: number): void => {
+export const moveTeacher = (
+  tf: TensorFlow,
+  teacher: Parameters,
+  student: Parameters,
+  alpha: tfjs.Scalar | number,
+  oneMinusAlpha: tfjs.Scalar | number = 1 - (alpha as number)
+): void => {
   tf.tidy(() => {
     for (const [name, variable] of teacher)
-      variable.assign(tf.add(tf.mul(variable, alpha), tf.mul(student.get(name)!, 1 - alpha)))
+      variable.assign(tf.add(tf.mul(variable, alpha), tf.mul(student.get(name)!, oneMinusAlpha)))
   })
 }

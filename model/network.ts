@@ -4,7 +4,7 @@
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { type BatchNorm, batchNormEvaluate, batchNormTrain } from "#engine/layers.ts"
-import type { SessionShape } from "#engine/session.ts"
+import { type SessionShape, valuesOf } from "#engine/session.ts"
 import { geometryOf, type ModelConfig } from "#model/config.ts"
 import { batchNormSpecs, resnetForward, resnetTensors, type TensorSpec } from "#model/resnet.ts"
 
@@ -35,6 +35,10 @@ export interface Network {
   readonly embed: (images: tfjs.Tensor4D) => tfjs.Tensor2D
   /** Trained variables by name: what the optimizer and the mean teacher move. */
   readonly parameters: ReadonlyMap<string, tfjs.Variable>
+  /** The parameters and the running statistics, by name. */
+  readonly variables: ReadonlyMap<string, tfjs.Variable>
+  /** Counts one batch of training for BatchNorm's `num_batches_tracked`. */
+  readonly countBatch: () => void
   /** All tensors by name, in the order of PyTorch's state_dict. */
   readonly read: () => ReadonlyMap<string, HostTensor>
   /** A tensor in the layout of the parameter `name` as the engine's variable has it, and back. */
@@ -77,11 +81,12 @@ export const makeNetwork = (
     const tensor = tf.tensor(values as Float32Array, [...shape], "float32")
     return kernels.has(key) ? tf.transpose(tensor, [2, 3, 1, 0]) : tensor
   }
-  const toHost = (key: string, value: tfjs.Tensor): HostTensor =>
-    tf.tidy(() => {
-      const tensor = kernels.has(key) ? tf.transpose(value, [3, 2, 0, 1]) : value
-      return { shape: tensor.shape, values: tensor.dataSync() as Float32Array }
-    })
+  const toHost = (key: string, value: tfjs.Tensor): HostTensor => {
+    if (!kernels.has(key)) return { shape: value.shape, values: value.dataSync() as Float32Array }
+    const [height, width, input, output] = value.shape as [number, number, number, number]
+    const values = valuesOf(tf, () => tf.transpose(value, [3, 2, 0, 1])) as Float32Array
+    return { shape: [output, input, height, width], values }
+  }
 
   const variables = new Map<string, tfjs.Variable>()
   const parameters = new Map<string, tfjs.Variable>()
@@ -135,8 +140,11 @@ export const makeNetwork = (
     config,
     dimension,
     parameters,
+    variables,
+    countBatch: () => {
+      for (const [key, count] of counts) counts.set(key, count + 1)
+    },
     forward: (images, mode) => {
-      if (mode === "train") for (const [key, count] of counts) counts.set(key, count + 1)
       const feature = pooled(images, mode)
       const b = neck(feature, mode)
       return { feature, neck: b, logits: tf.matMul(b, variable(classifierName) as tfjs.Tensor2D, false, true) }

@@ -10,6 +10,7 @@ import { type Adam, type AdamSettings, makeAdam } from "#model/adam.ts"
 import { ModelConfig } from "#model/config.ts"
 import { initialTensors } from "#model/initial.ts"
 import { type HostTensor, makeNetwork, type Network, networkTensors } from "#model/network.ts"
+import type { Trainer } from "#model/trainer.ts"
 import { batchOf, metadataOf, type View, viewOf } from "#schemas/artifact.ts"
 import { checkpoint } from "#schemas/checkpoint.ts"
 
@@ -45,8 +46,10 @@ export interface NetworksShape {
   readonly create: (name: string, config: ModelConfig, classes: number, seed: number) => Network
   /** A network with the weights and statistics of another. */
   readonly copy: (from: Network, name: string) => Network
-  /** The optimizer over the parameters of these networks: the one under way, or a fresh one. */
+  /** An optimizer over the parameters of these networks, fresh or with the state of the checkpoint that was loaded. */
   readonly optimizer: (networks: ReadonlyArray<Network>, settings: AdamSettings, fresh: boolean) => Adam
+  /** Who trains the networks now; what it holds is brought back before they are used otherwise. */
+  trainer: Trainer | undefined
   /** Updates of the mean teachers so far. */
   teacherStep: number
   /** All networks as one record batch, with the optimizer's state where it is to go on. */
@@ -140,6 +143,7 @@ const makeNetworks = (session: SessionShape): NetworksShape => {
     session.free("")
     networks.clear()
     adam = undefined
+    shape.trainer = undefined
     for (const [name, tensors] of loaded) add(name, config, tensors)
     savedMoments = { step: metadata[0]!.optimizerStep ?? 0, of: loaded }
     shape.teacherStep = metadata[0]!.teacherStep ?? 0
@@ -185,6 +189,7 @@ const makeNetworks = (session: SessionShape): NetworksShape => {
     has: (name) => networks.has(name),
     get: (name) =>
       Effect.suspend(() => {
+        shape.trainer?.settle()
         const network = networks.get(name)
         return network
           ? Effect.succeed(network)
@@ -194,8 +199,10 @@ const makeNetworks = (session: SessionShape): NetworksShape => {
     create: (name, config, classes, seed) => add(name, config, initialTensors(config, classes, seed)),
     copy: (from, name) => add(name, from.config, from.read()),
     optimizer,
+    trainer: undefined,
     teacherStep: 0,
     save: (options) => {
+      shape.trainer?.settle()
       const all = rows(options.optimizer)
       const encoded = all.map(([, , tensor]) => encodeValues(tensor))
       return batchOf(

@@ -22,13 +22,12 @@ export interface QueryRanking {
   readonly averagePrecision: number | undefined
 }
 
-/** Squared Euclidean distances [queries, gallery], row-major: ‖q‖² + ‖g‖² − 2qg, computed on the engine. */
-export const squaredDistances = (tf: TensorFlow, query: tfjs.Tensor2D, gallery: tfjs.Tensor2D): Float32Array =>
-  tf.tidy(() => {
-    const norms = (x: tfjs.Tensor2D) => tf.sum(tf.square(x), 1, true)
-    const sum = tf.add(norms(query), tf.transpose(norms(gallery)))
-    return tf.sub(sum, tf.mul(2, tf.matMul(query, gallery, false, true))).dataSync() as Float32Array
-  })
+/** Squared Euclidean distances [queries, gallery]: ‖q‖² + ‖g‖² − 2qg. */
+export const squaredDistances = (tf: TensorFlow, query: tfjs.Tensor2D, gallery: tfjs.Tensor2D): tfjs.Tensor2D => {
+  const norms = (x: tfjs.Tensor2D) => tf.sum(tf.square(x), 1, true)
+  const sum = tf.add(norms(query), tf.transpose(norms(gallery)))
+  return tf.sub(sum, tf.mul(2, tf.matMul(query, gallery, false, true)))
+}
 
 /** Ranks the gallery for one query. Junk are gallery images of its own person on its own camera. */
 export const rankGallery = (

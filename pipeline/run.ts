@@ -2,9 +2,10 @@
 import { mkdirSync } from "node:fs"
 import { rm } from "node:fs/promises"
 import { join, relative } from "node:path"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { AugmentationPool } from "#data/augmentation-pool.ts"
 import { tensorflowVersion } from "#engine/layout.ts"
+import { Programs } from "#model/trainer.ts"
 import { keepEvent, type RunEvent, RunListener } from "#pipeline/events.ts"
 import { keyOf, readManifest, type StepRecord, type TaskRecord, writeManifest, writeWhole } from "#pipeline/manifest.ts"
 import { planTasks, type Task } from "#pipeline/plan.ts"
@@ -163,6 +164,6 @@ export const executeRun = Effect.fn("executeRun")(function* (config: RunConfig, 
     { discard: true }
   )
   tell({ type: "run-started", run: config.name, tasks: tasks.length, done: manifest.size })
-  yield* Effect.provide(runAll, AugmentationPool.layer(threads))
+  yield* Effect.provide(runAll, Layer.mergeAll(AugmentationPool.layer(threads), Programs.layer))
   tell({ type: "run-done", run: config.name, seconds: (performance.now() - started) / 1000 })
 })

@@ -5,6 +5,7 @@ import { Effect, Layer, Result, Runtime, Schema } from "effect"
 import { AugmentationPool } from "#data/augmentation-pool.ts"
 import { Session } from "#engine/session.ts"
 import { Networks } from "#model/networks.ts"
+import { Programs } from "#model/trainer.ts"
 import { inletOf, writeBatches } from "#pipeline/arrow-file.ts"
 import { decodeSettings, type Override, withOverride } from "#pipeline/settings.ts"
 import type { Inlet, Port } from "#pipeline/stage.ts"
@@ -66,7 +67,8 @@ export const runStage = Effect.fn("runStage")(function* (
   }
   const services = Layer.mergeAll(
     Networks.layer.pipe(Layer.provideMerge(Layer.fresh(Session.layer))),
-    AugmentationPool.layer(threads)
+    AugmentationPool.layer(threads),
+    Programs.layer
   )
   const running = Effect.gen(function* () {
     const outlets = yield* stage.run(inlets, params.success)

@@ -2,6 +2,7 @@
 import { Schema } from "effect"
 import { artifact } from "./artifact.ts"
 import { int8, int32, utf8, vector } from "./column.ts"
+import { PixelCount } from "./images.ts"
 
 export const batches = artifact(
   "batches",
@@ -16,8 +17,8 @@ export const batches = artifact(
     pixels: vector
   },
   {
-    height: Schema.FiniteFromString,
-    width: Schema.FiniteFromString,
+    height: PixelCount,
+    width: PixelCount,
     /** Number of classes that the labels come from. */
     classes: Schema.optionalKey(Schema.FiniteFromString),
     epoch: Schema.optionalKey(Schema.FiniteFromString),

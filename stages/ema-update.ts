@@ -36,6 +36,7 @@ export const emaUpdateStage = stage({
       const update = Effect.gen(function* () {
         const alpha = warmedUpAlpha(networks.teacherStep, momentum)
         networks.teacherStep++
+        if (networks.trainer) return networks.trainer.moveTeachers(alpha)
         for (const name of students) {
           const student = yield* networks.get(name)
           const teacher = yield* networks.get(name.replace("student", "teacher"))

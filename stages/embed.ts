@@ -3,6 +3,7 @@ import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import type { RecordBatch } from "apache-arrow"
 import { Effect, Result, Schema, Stream } from "effect"
 import { imagenetNormalisation, Normalisation, normalisationTable, normalise } from "#data/augmentation.ts"
+import { valuesOf } from "#engine/session.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import type { Network } from "#model/network.ts"
 import { Networks } from "#model/networks.ts"
@@ -67,8 +68,8 @@ export const embedStage = stage({
             const part = view.pixels.subarray(row * bytes, (row + batchSize) * bytes)
             const normalised = new Float32Array(part.length)
             normalise(part, table, normalised)
-            const values = tf.tidy(() =>
-              embedImages(tf, used, tf.tensor4d(normalised, [part.length / bytes, height, width, 3])).dataSync()
+            const values = valuesOf(tf, () =>
+              embedImages(tf, used, tf.tensor4d(normalised, [part.length / bytes, height, width, 3]))
             )
             embedding.set(values, row * dimension)
             done += part.length / bytes

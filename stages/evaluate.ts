@@ -1,7 +1,7 @@
 /** evaluate: embeddings of queries and gallery → mAP, CMC and what each query found. Single query, Market-1501's protocol. */
 import type { RecordBatch } from "apache-arrow"
 import { Effect, Schema, Stream } from "effect"
-import { Session } from "#engine/session.ts"
+import { Session, valuesOf } from "#engine/session.ts"
 import { type Embedded, type QueryRanking, rankGallery, scores, squaredDistances } from "#model/retrieval.ts"
 import { type Inlet, ProgressListener, port, stage } from "#pipeline/stage.ts"
 import { batchOf, viewOf } from "#schemas/artifact.ts"
@@ -110,10 +110,10 @@ export const evaluateStage = stage({
       )
       for (let start = 0; start < query.image.length; start += blockRows) {
         const end = Math.min(start + blockRows, query.image.length)
-        const distances = tf.tidy(() => {
-          const block = query.embedding.subarray(start * dimension, end * dimension)
-          return squaredDistances(tf, tf.tensor2d(block, [end - start, dimension]), onEngine)
-        })
+        const block = query.embedding.subarray(start * dimension, end * dimension)
+        const distances = valuesOf(tf, () =>
+          squaredDistances(tf, tf.tensor2d(block, [end - start, dimension]), onEngine)
+        ) as Float32Array
         const rows = []
         for (let row = start; row < end; row++) {
           const own = distances.subarray((row - start) * galleryRows, (row - start + 1) * galleryRows)

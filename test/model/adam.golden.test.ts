@@ -29,7 +29,9 @@ const trace = (weightDecay: number) =>
       const optimizer = makeAdam(session, new Map([["w", w]]), settings)
       const after: Array<number> = []
       for (let step = 0; step < steps; step++) {
-        tf.tidy(() => optimizer.apply({ w: tf.tensor1d(values.subarray(step * size, (step + 1) * size)) }, lr))
+        const { stepSize, correction } = optimizer.next(lr)
+        const gradient = values.subarray(step * size, (step + 1) * size)
+        tf.tidy(() => optimizer.apply({ w: tf.tensor1d(gradient) }, stepSize, correction))
         after.push(...w.dataSync())
       }
       return after

@@ -2,7 +2,7 @@ import { Effect, Schema } from "effect"
 import { describe, it } from "vitest"
 import { Session, type SessionShape } from "#engine/session.ts"
 import type { Network } from "#model/network.ts"
-import { type LossSettings, lossAndGradients, mmtLoss } from "#stages/train-step.ts"
+import { type LossSettings, lossAndGradients, lossNames, mmtLoss } from "#model/objective.ts"
 import { goldenCase } from "../golden-values.ts"
 import { run } from "./run-stage.ts"
 
@@ -47,7 +47,8 @@ const step = (distanceGradient: LossSettings["distanceGradient"]) =>
         { ...settings, distanceGradient }
       )
       const gradient = (name: string) => gradients[name.replace(/^d_s([12])_/, "student-$1/")]!.dataSync()
-      return { losses, gradient }
+      const values = losses.dataSync()
+      return { losses: new Map(lossNames(settings, students.length).map((name, i) => [name, values[i]!])), gradient }
     })
   )
 

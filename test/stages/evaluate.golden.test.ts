@@ -1,6 +1,6 @@
 import { Effect, Schema } from "effect"
 import { describe, expect, it } from "vitest"
-import { Session } from "#engine/session.ts"
+import { Session, valuesOf } from "#engine/session.ts"
 import { rankGallery, scores, squaredDistances } from "#model/retrieval.ts"
 import { batchOf, viewOf } from "#schemas/artifact.ts"
 import { embeddings } from "#schemas/embeddings.ts"
@@ -48,11 +48,11 @@ describe("golden: market_eval", () => {
           camera: Int32Array.from(kept, (row) => gallery.camera[row]!)
         }
         const { dimension } = gallery
-        const distances = tf.tidy(() => {
+        const distances = valuesOf(tf, () => {
           const all = tf.tensor2d(gallery.embedding, [gallery.person.length, dimension])
           const rows = tf.gather(all, tf.tensor1d(kept, "int32"))
           return squaredDistances(tf, tf.tensor2d(query.embedding, [query.person.length, dimension]), rows)
-        })
+        }) as Float32Array
         market.check("sq_euclid", distances)
         const rankings = Array.from(query.person, (person, row) => {
           const own = distances.subarray(row * kept.length, (row + 1) * kept.length)

@@ -3,18 +3,20 @@ import type { RecordBatch } from "apache-arrow"
 import { Effect, Layer, type Scope, Stream } from "effect"
 import { Session } from "#engine/session.ts"
 import { Networks } from "#model/networks.ts"
+import { Programs } from "#model/trainer.ts"
 import { checkedBatch } from "#pipeline/arrow-file.ts"
 import type { Inlet } from "#pipeline/stage.ts"
 import type { Artifact } from "#schemas/artifact.ts"
 
 /** A session, and no networks in it yet. */
-export const engine: Layer.Layer<Session | Networks> = Networks.layer.pipe(
+export const engine: Layer.Layer<Session | Networks | Programs> = Networks.layer.pipe(
   Layer.provideMerge(Session.layer),
+  Layer.merge(Programs.layer),
   Layer.orDie
 )
 
 /** Runs a test's effect with a session of its own, whose variables are freed afterwards. */
-export const run = <A, E>(effect: Effect.Effect<A, E, Session | Networks | Scope.Scope>): Promise<A> =>
+export const run = <A, E>(effect: Effect.Effect<A, E, Session | Networks | Programs | Scope.Scope>): Promise<A> =>
   Effect.runPromise(effect.pipe(Effect.scoped, Effect.provide(engine)))
 
 /** Record batches in memory as what an input port takes. */

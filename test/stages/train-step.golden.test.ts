@@ -1,15 +1,17 @@
 import { Effect, Schema, Stream } from "effect"
 import { describe, expect, it } from "vitest"
+import { valuesOf } from "#engine/session.ts"
 import { adamDefaults, makeAdam } from "#model/adam.ts"
 import { moveTeacher, warmedUpAlpha } from "#model/mean-teacher.ts"
 import type { Network } from "#model/network.ts"
 import { Networks } from "#model/networks.ts"
+import { type LossSettings, lossAndGradients, lossNames, mmtLoss } from "#model/objective.ts"
 import { batchOf } from "#schemas/artifact.ts"
 import { batches } from "#schemas/batches.ts"
 import { checkpoint } from "#schemas/checkpoint.ts"
 import { trainMetrics } from "#schemas/train-metrics.ts"
 import { EmaUpdateParams, emaUpdateStage } from "#stages/ema-update.ts"
-import { type LossSettings, lossAndGradients, mmtLoss, trainStepStage } from "#stages/train-step.ts"
+import { trainStepStage } from "#stages/train-step.ts"
 import { expectWithin, goldenCase, readGoldenTensors } from "../golden-values.ts"
 import { GoldenTraining, networkNames, type TraceName } from "./golden-training.ts"
 import { inlet, run } from "./run-stage.ts"
@@ -77,17 +79,20 @@ const trainByModules = (
           training.checkPooled(
             step,
             name,
-            tf.tidy(() => copy.forward(batch.views[i % 2]!, "train").feature.dataSync())
+            valuesOf(tf, () => copy.forward(batch.views[i % 2]!, "train").feature)
           )
         }
         const { losses, gradients } = lossAndGradients(tf, students, teachers, batch, settings)
-        training.checkLosses(step, losses)
+        const values = losses.dataSync()
+        training.checkLosses(step, new Map(lossNames(settings, students.length).map((name, i) => [name, values[i]!])))
+        for (const name of traceNames) all[name].countBatch()
         const gradientsOf = (network: Network) => (name: string) =>
           network.toHost(name, gradients[`${network.name}/${name}`]!)
         training.checkGradients(step, "student1", gradientsOf(all.student1))
         training.checkGradients(step, "student2", gradientsOf(all.student2))
-        adam.apply(gradients, params.lr)
-        tf.dispose([gradients, batch])
+        const { stepSize, correction } = adam.next(params.lr)
+        adam.apply(gradients, stepSize, correction)
+        tf.dispose([losses, gradients, batch])
         if (moveTeachers.when === "after") move(step)
         for (const name of traceNames) training.checkAfter(step, name, all[name].read())
       }
@@ -167,7 +172,8 @@ describe("golden: train_official", () => {
             schedule: { base: params.lr, warmupEpochs: 0, milestones: [], factor: 0.1 },
             iterations: params.steps,
             weightDecay: params.weight_decay,
-            optimizer: "fresh"
+            optimizer: "fresh",
+            compiled: true
           }
         )
         const updated = yield* emaUpdateStage.run(

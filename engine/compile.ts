@@ -1,0 +1,224 @@
+/**
+ * Compiles steps into one TensorFlow graph: each is traced once and then runs as a single call of a session, with
+ * TensorFlow's graph optimiser at work. All steps of a program share its variables, which live in the session.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type * as tfjs from "@tensorflow/tfjs-node-gpu"
+import { Effect, Schema } from "effect"
+import { Graph, savedModelTag } from "#engine/graph.ts"
+import { backendOf } from "#engine/op.ts"
+import type { TensorFlow } from "#engine/tensorflow.ts"
+import { Trace, ValueRead } from "#engine/trace.ts"
+
+/** Shape and type of an input of a step. */
+export interface InputSpec {
+  readonly shape: ReadonlyArray<number>
+  readonly dtype: "float32" | "int32"
+}
+
+/** A step: from input tensors to output tensors, by name; it may assign the program's variables. */
+export interface StepSpec {
+  readonly inputs: Readonly<Record<string, InputSpec>>
+  readonly step: (inputs: Readonly<Record<string, tfjs.Tensor>>) => Readonly<Record<string, tfjs.Tensor>>
+}
+
+/** A step cannot be a graph: it reads a value while it runs, or TensorFlow refuses the graph. */
+export class NotCompilable extends Schema.TaggedError<NotCompilable>()("NotCompilable", {
+  step: Schema.String,
+  /** The op whose value is read, where that is the reason. */
+  op: Schema.optionalKey(Schema.String),
+  problem: Schema.String
+}) {
+  override get message() {
+    return `step "${this.step}" cannot be compiled: ${this.problem}`
+  }
+}
+
+type Values = Float32Array | Int32Array
+
+export interface Program<Steps extends string> {
+  /** Runs a step on the values of its inputs; gives the values of its outputs. */
+  readonly run: (step: Steps, inputs: Readonly<Record<string, Values>>) => Readonly<Record<string, Values>>
+  /** Takes the values of these variables, in the order of those it was compiled with, into the session. */
+  readonly load: (variables: ReadonlyArray<tfjs.Variable>) => void
+  /** Gives the session's values back to the variables. */
+  readonly store: (variables: ReadonlyArray<tfjs.Variable>) => void
+  /** Nodes of the graph. */
+  readonly nodes: number
+}
+
+interface CompiledStep {
+  readonly inputs: ReadonlyArray<readonly [name: string, node: string, spec: InputSpec]>
+  readonly outputs: ReadonlyArray<readonly [name: string, node: string]>
+}
+
+interface GraphVariable {
+  readonly handle: string
+  readonly read: string
+  readonly feed: string
+  readonly assigned: string
+  readonly shape: Array<number>
+}
+
+/** Nodes of the variables: their handle, their value before a step, and a placeholder that sets them. */
+const declareVariables = (graph: Graph, tf: TensorFlow, variables: ReadonlyArray<tfjs.Variable>) => {
+  const { binding, getDTypeInteger } = backendOf(tf)
+  return variables.map(({ shape, dtype }, index): GraphVariable => {
+    const type = { name: "dtype", type: binding.TF_ATTR_TYPE, value: getDTypeInteger.call(backendOf(tf), dtype) }
+    const handle = graph.addTyped("VarHandleOp", "dtype", dtype, shape, { shared_name: `v${index}`, container: "" })
+    const read = graph.add("ReadVariableOp", [handle], [type])
+    const feed = graph.addTyped("Placeholder", "dtype", dtype, shape)
+    const assigned = graph.add("AssignVariableOp", [handle, feed], [type])
+    return { handle, read, feed, assigned, shape }
+  })
+}
+
+const traceStep = (
+  tf: TensorFlow,
+  graph: Graph,
+  variables: ReadonlyArray<tfjs.Variable>,
+  nodes: ReadonlyArray<GraphVariable>,
+  { inputs, step }: StepSpec
+): CompiledStep => {
+  const backend = backendOf(tf)
+  const { binding } = backend
+  const typeOf = (name: string, dtype: tfjs.DataType) => ({
+    name,
+    type: binding.TF_ATTR_TYPE,
+    value: backend.getDTypeInteger(dtype)
+  })
+  const trace = new Trace(tf, graph)
+  const feeds = Object.entries(inputs).map(
+    ([name, spec]) => [name, graph.addTyped("Placeholder", "dtype", spec.dtype, spec.shape), spec] as const
+  )
+  const values = variables.map((variable) => tf.keep(tf.clone(variable)))
+  try {
+    const outputs = trace.run(() => {
+      const before = variables.map((variable, index) => {
+        const symbol = trace.symbol(nodes[index]!.read, "ReadVariableOp", variable.shape, variable.dtype)
+        variable.assign(symbol)
+        return symbol.dataId
+      })
+      const given = Object.fromEntries(
+        feeds.map(([name, node, { shape, dtype }]) => [name, trace.symbol(node, `input "${name}"`, shape, dtype)])
+      )
+      const made = step(given)
+      // An assignment comes after the reads of this step, which see the value before it.
+      const assignments = variables.flatMap((variable, index) => {
+        if (variable.dataId === before[index]) return []
+        const { handle, read } = nodes[index]!
+        const value = trace.ref(variable)
+        return [`^${graph.add("AssignVariableOp", [handle, value, `^${read}`], [typeOf("dtype", variable.dtype)])}`]
+      })
+      return Object.entries(made).map(
+        ([name, tensor]) =>
+          [name, graph.add("Identity", [trace.ref(tensor), ...assignments], [typeOf("T", tensor.dtype)])] as const
+      )
+    })
+    return { inputs: feeds, outputs }
+  } finally {
+    for (const [index, variable] of variables.entries()) variable.assign(values[index]!)
+    tf.dispose(values)
+  }
+}
+
+/** Loads the graph into a session of its own; the number stands for the session. */
+const openSession = (tf: TensorFlow, graph: Graph): number => {
+  const folder = mkdtempSync(join(tmpdir(), "mmt-graph-"))
+  try {
+    writeFileSync(join(folder, "saved_model.pb"), graph.toSavedModel())
+    return backendOf(tf).binding.loadSavedModel(folder, savedModelTag)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/**
+ * Traces the steps and compiles them into one program, which is freed with the scope. The variables keep their values;
+ * `load` brings them into the session. Fails where a step reads a value (`dataSync`) or is no valid graph.
+ */
+export const compile = <Steps extends string>(
+  tf: TensorFlow,
+  variables: ReadonlyArray<tfjs.Variable>,
+  steps: Readonly<Record<Steps, StepSpec>>
+) =>
+  Effect.gen(function* () {
+    const { binding } = backendOf(tf)
+    const graph = new Graph(backendOf(tf))
+    const nodes = declareVariables(graph, tf, variables)
+    const compiled = new Map<string, CompiledStep>()
+    for (const [name, spec] of Object.entries(steps) as Array<[string, StepSpec]>) {
+      const traced = Effect.try({
+        try: () => traceStep(tf, graph, variables, nodes, spec),
+        catch: (cause) => {
+          const op = cause instanceof ValueRead ? { op: cause.op } : {}
+          return new NotCompilable({ step: name, ...op, problem: (cause as Error).message })
+        }
+      })
+      compiled.set(name, yield* traced)
+    }
+    const one = { type: binding.TF_FLOAT, shape: [], bytes: new Uint8Array(4) }
+    const done = graph.add(
+      "Identity",
+      [graph.addConstant(one), ...nodes.map(({ assigned }) => `^${assigned}`)],
+      [{ name: "T", type: binding.TF_ATTR_TYPE, value: binding.TF_FLOAT }]
+    )
+    const session = yield* Effect.acquireRelease(
+      Effect.try({
+        try: () => openSession(tf, graph),
+        catch: (cause) => new NotCompilable({ step: Object.keys(steps).join(", "), problem: (cause as Error).message })
+      }),
+      (id) => Effect.sync(() => binding.deleteSavedModel(id))
+    )
+    const call = (ids: Array<number>, feeds: ReadonlyArray<string>, fetches: ReadonlyArray<string>) =>
+      binding.runSavedModel(
+        session,
+        ids,
+        feeds.map((node) => `${node}:0`).join(","),
+        fetches.map((node) => `${node}:0`).join(",")
+      )
+    const taken = (id: number) => {
+      const values = binding.tensorDataSync(id) as Values
+      binding.deleteTensor(id)
+      return values
+    }
+    const program: Program<Steps> = {
+      nodes: graph.size,
+      run: (name, inputs) => {
+        const step = compiled.get(name)!
+        const ids = step.inputs.map(([input, , { shape, dtype }]) =>
+          binding.createTensor([...shape], dtype === "int32" ? binding.TF_INT32 : binding.TF_FLOAT, inputs[input]!)
+        )
+        const outputs = call(
+          ids,
+          step.inputs.map(([, node]) => node),
+          step.outputs.map(([, node]) => node)
+        )
+        for (const id of ids) binding.deleteTensor(id)
+        return Object.fromEntries(step.outputs.map(([output], index) => [output, taken(outputs[index]!.id!)]))
+      },
+      load: (given) => {
+        const outputs = call(
+          backendOf(tf).getInputTensorIds([...given]),
+          nodes.map(({ feed }) => feed),
+          [done]
+        )
+        binding.deleteTensor(outputs[0]!.id!)
+      },
+      store: (given) => {
+        const outputs = call(
+          [],
+          [],
+          nodes.map(({ read }) => read)
+        )
+        for (const [index, metadata] of outputs.entries()) {
+          const value = backendOf(tf).createOutputTensor(metadata)
+          given[index]!.assign(value)
+          value.dispose()
+        }
+      }
+    }
+    return program
+  })

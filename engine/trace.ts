@@ -1,0 +1,145 @@
+/**
+ * Writes down the ops of a step as nodes of a graph. While it runs, its tensors have a shape and a type but no values:
+ * each op is executed once on zeros, of which nothing is kept, so that tracing needs no more memory than one op.
+ */
+import type * as tfjs from "@tensorflow/tfjs-node-gpu"
+import type { Graph } from "#engine/graph.ts"
+import { type Backend, backendOf, type OpAttribute } from "#engine/op.ts"
+import type { TensorFlow } from "#engine/tensorflow.ts"
+
+/** The step reads a value, on which its graph cannot depend: there is none while it is traced. */
+export class ValueRead extends Error {
+  readonly op: string
+  constructor(op: string) {
+    super(`the step reads the value of a tensor made by ${op}; give what depends on it as an input instead`)
+    this.op = op
+  }
+}
+
+/** A tensor without values: where it comes from in the graph. */
+interface Symbolic {
+  readonly ref: string
+  readonly op: string
+}
+
+type DataId = tfjs.DataId
+type Info = { readonly dataId: DataId; readonly shape: Array<number>; readonly dtype: tfjs.DataType }
+
+const bytesOf = (values: ArrayBufferView) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+
+export class Trace {
+  readonly #tf: TensorFlow
+  readonly #backend: Backend
+  readonly #graph: Graph
+  readonly #symbolic = new Map<DataId, Symbolic>()
+  readonly #constants = new Map<DataId, string>()
+  /** Keeps the traced tensors' data ids from being used again for others. */
+  readonly #seen: Array<DataId> = []
+
+  constructor(tf: TensorFlow, graph: Graph) {
+    this.#tf = tf
+    this.#backend = backendOf(tf)
+    this.#graph = graph
+  }
+
+  /** A tensor without values that stands for the node `ref`. */
+  symbol(ref: string, op: string, shape: ReadonlyArray<number>, dtype: tfjs.DataType): tfjs.Tensor {
+    const tensor = this.#backend.createOutputTensor({
+      id: -1,
+      shape: [...shape],
+      dtype: this.#backend.getDTypeInteger(dtype)
+    })
+    this.#symbolic.set(tensor.dataId, { ref, op })
+    this.#seen.push(tensor.dataId)
+    return tensor
+  }
+
+  /** The node that gives a tensor's value; a tensor with values becomes a constant. */
+  ref(tensor: Info): string {
+    const known = this.#symbolic.get(tensor.dataId)?.ref ?? this.#constants.get(tensor.dataId)
+    if (known !== undefined) return known
+    const values = this.#backend.readSync(tensor.dataId) as Float32Array
+    // tfjs keeps booleans and integers in arrays of its own choice.
+    const typed =
+      tensor.dtype === "bool"
+        ? Uint8Array.from(values)
+        : tensor.dtype === "int32"
+          ? Int32Array.from(values)
+          : Float32Array.from(values)
+    const type = this.#backend.getDTypeInteger(tensor.dtype)
+    const name = this.#graph.addConstant({ type, shape: tensor.shape, bytes: bytesOf(typed) })
+    this.#constants.set(tensor.dataId, name)
+    this.#seen.push(tensor.dataId)
+    return name
+  }
+
+  /** Runs `step` with its ops written down. Values are not to be read in it. */
+  run<A>(step: () => A): A {
+    const backend = this.#backend
+    const { executeSingleOutput, executeMultipleOutputs, readSync } = backend
+    const execute = this.#execute.bind(this)
+    backend.executeSingleOutput = (name, attributes, inputs) => execute(name, attributes, inputs, 1)[0]!
+    backend.executeMultipleOutputs = execute
+    backend.readSync = (dataId) => {
+      const symbolic = this.#symbolic.get(dataId)
+      if (symbolic) throw new ValueRead(symbolic.op)
+      return readSync.call(backend, dataId)
+    }
+    try {
+      return this.#tf.tidy(() => step() as tfjs.TensorContainer) as A
+    } finally {
+      Object.assign(backend, { executeSingleOutput, executeMultipleOutputs, readSync })
+    }
+  }
+
+  #execute(name: string, attributes: Array<OpAttribute>, inputs: Array<tfjs.TensorInfo>, outputs: number) {
+    const node = this.#graph.add(
+      name,
+      inputs.map((input) => this.#inputRef(input)),
+      attributes
+    )
+    const { binding } = this.#backend
+    const temporary: Array<number> = []
+    const ids = inputs.map((input) => {
+      if (!this.#symbolic.has(input.dataId)) return this.#backend.getInputTensorIds([input])[0]!
+      const id = this.#zeros(input)
+      temporary.push(id)
+      return id
+    })
+    const made = binding.executeOp(name, attributes, ids, outputs)
+    for (const id of temporary) binding.deleteTensor(id)
+    return made.map((metadata, index) => {
+      binding.deleteTensor(metadata.id!)
+      const tensor = this.#backend.createOutputTensor({ ...metadata, id: -1 })
+      this.#symbolic.set(tensor.dataId, { ref: index === 0 ? node : `${node}:${index}`, op: name })
+      this.#seen.push(tensor.dataId)
+      return tensor
+    })
+  }
+
+  #inputRef(input: tfjs.TensorInfo): string {
+    // tfjs-node's Int64Scalar is no tensor: it carries its value itself.
+    const { valueArray } = input as unknown as { readonly valueArray?: Int32Array }
+    if (valueArray === undefined) return this.ref(input as Info)
+    return this.#graph.addConstant({ type: this.#backend.binding.TF_INT64, shape: [], bytes: bytesOf(valueArray) })
+  }
+
+  #zeros({ shape, dtype }: tfjs.TensorInfo): number {
+    const { binding } = this.#backend
+    const type = this.#backend.getDTypeInteger(dtype)
+    const zero = binding.createTensor(
+      [],
+      type,
+      dtype === "bool" ? Uint8Array.of(0) : dtype === "int32" ? Int32Array.of(0) : Float32Array.of(0)
+    )
+    const dims = binding.createTensor([shape.length], binding.TF_INT32, Int32Array.from(shape))
+    const attributes = [
+      { name: "T", type: binding.TF_ATTR_TYPE, value: type },
+      { name: "index_type", type: binding.TF_ATTR_TYPE, value: binding.TF_INT32 }
+    ]
+    const [filled] = binding.executeOp("Fill", attributes, [dims, zero], 1)
+    binding.deleteTensor(zero)
+    binding.deleteTensor(dims)
+    return filled!.id!
+  }
+}

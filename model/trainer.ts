@@ -1,0 +1,174 @@
+/**
+ * Training steps on a set of networks, each one call of a compiled graph (or run op by op): the optimizer's step on a
+ * batch, and the mean teachers' update. While it trains, the graph's session has the values of all variables.
+ */
+import type * as tfjs from "@tensorflow/tfjs-node-gpu"
+import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { compile, type NotCompilable, type Program, type StepSpec } from "#engine/compile.ts"
+import type { TensorFlow } from "#engine/tensorflow.ts"
+import type { Adam } from "#model/adam.ts"
+import { moveTeacher } from "#model/mean-teacher.ts"
+import type { Network } from "#model/network.ts"
+import { type LossSettings, lossAndGradients, lossNames, parametersOf } from "#model/objective.ts"
+
+export interface TrainerSpec {
+  readonly students: ReadonlyArray<Network>
+  /** In the students' order, or none. */
+  readonly teachers: ReadonlyArray<Network>
+  readonly adam: Adam
+  readonly loss: LossSettings
+  readonly weightDecay: number
+  /** Of one view: images, height, width. */
+  readonly batch: readonly [images: number, height: number, width: number]
+}
+
+export interface Trainer {
+  /** One optimizer step: pixels of each view [N · H · W · 3], labels [N]. Gives the losses by name. */
+  readonly step: (
+    views: ReadonlyArray<Float32Array>,
+    labels: Int32Array,
+    learningRate: number
+  ) => ReadonlyMap<string, number>
+  /** E[θ] ← α·E[θ] + (1 − α)·θ. */
+  readonly moveTeachers: (alpha: number) => void
+  /** Brings the values of all variables back from the graph's session. */
+  readonly settle: () => void
+}
+
+type StepName = "train-step" | "ema-update"
+
+const scalar = { shape: [], dtype: "float32" } as const
+
+/** The two steps, as they are traced and as they run op by op. */
+const stepsOf = (
+  tf: TensorFlow,
+  { students, teachers, adam, loss, batch }: TrainerSpec
+): Record<StepName, StepSpec> => {
+  const views = students.map((_, i) => [`view${i}`, { shape: [...batch, 3], dtype: "float32" }] as const)
+  return {
+    "train-step": {
+      inputs: {
+        ...Object.fromEntries(views),
+        labels: { shape: [batch[0]], dtype: "int32" },
+        stepSize: scalar,
+        correction: scalar
+      },
+      step: (given) => {
+        const images = students.map((_, i) => given[`view${i}`] as tfjs.Tensor4D)
+        const labels = given.labels as tfjs.Tensor1D
+        const { losses, gradients } = lossAndGradients(tf, students, teachers, { views: images, labels }, loss)
+        adam.apply(gradients, given.stepSize as tfjs.Scalar, given.correction as tfjs.Scalar)
+        tf.dispose(gradients)
+        return { losses }
+      }
+    },
+    "ema-update": {
+      // 1 − α is rounded once, not taken from a rounded α.
+      inputs: { alpha: scalar, oneMinusAlpha: scalar },
+      step: ({ alpha, oneMinusAlpha }) => {
+        const weights = [alpha, oneMinusAlpha] as [tfjs.Scalar, tfjs.Scalar]
+        for (const [i, teacher] of teachers.entries())
+          moveTeacher(tf, teacher.parameters, students[i]!.parameters, ...weights)
+        return { alpha: alpha! }
+      }
+    }
+  }
+}
+
+/** All variables that the steps read or write, in an order that depends on the networks' make alone. */
+const variablesOf = ({ students, teachers, adam }: TrainerSpec): ReadonlyArray<tfjs.Variable> => [
+  ...[...students, ...teachers].flatMap(({ variables }) => [...variables.values()]),
+  ...[...parametersOf(students).keys()].flatMap((name) => [...adam.moments(name)])
+]
+
+/** What a program depends on: two specs of the same text can use the same one. */
+const programKey = ({ students, teachers, loss, weightDecay, batch }: TrainerSpec): string => {
+  const networks = [...students, ...teachers].map(({ name, config, classes }) => [name, config, classes()])
+  return JSON.stringify([networks, loss, weightDecay, batch])
+}
+
+/** Programs that are held for the next epoch; each holds the memory of all its variables. */
+const heldPrograms = 2
+
+/** Compiled programs by what they depend on, kept from epoch to epoch. */
+export class Programs extends Context.Service<
+  Programs,
+  { readonly of: (tf: TensorFlow, spec: TrainerSpec) => Effect.Effect<Program<StepName>, NotCompilable> }
+>()("mmt/model/Programs") {
+  static readonly layer: Layer.Layer<Programs> = Layer.effect(
+    Programs,
+    Effect.gen(function* () {
+      const held = new Map<string, { readonly program: Program<StepName>; readonly scope: Scope.Closeable }>()
+      yield* Effect.addFinalizer(() =>
+        Effect.forEach(held.values(), ({ scope }) => Scope.close(scope, Exit.void), { discard: true })
+      )
+      return Programs.of({
+        of: (tf, spec) =>
+          Effect.gen(function* () {
+            const key = programKey(spec)
+            const found = held.get(key)
+            if (found) return found.program
+            for (const [old, { scope }] of [...held].slice(0, Math.max(0, held.size - heldPrograms + 1))) {
+              yield* Scope.close(scope, Exit.void)
+              held.delete(old)
+            }
+            const scope = yield* Scope.make()
+            const program = yield* Scope.provide(compile(tf, variablesOf(spec), stepsOf(tf, spec)), scope)
+            held.set(key, { program, scope })
+            return program
+          })
+      })
+    })
+  )
+}
+
+const named = (spec: TrainerSpec, losses: ArrayLike<number>) => {
+  for (const network of [...spec.students, ...spec.teachers]) network.countBatch()
+  return new Map(lossNames(spec.loss, spec.students.length).map((name, i) => [name, losses[i]!]))
+}
+
+/** A trainer whose steps are calls of one compiled program. */
+export const compiledTrainer = (programs: Programs["Service"], tf: TensorFlow, spec: TrainerSpec) =>
+  Effect.gen(function* () {
+    const program = yield* programs.of(tf, spec)
+    const variables = variablesOf(spec)
+    program.load(variables)
+    const trainer: Trainer = {
+      step: (views, labels, learningRate) => {
+        const { stepSize, correction } = spec.adam.next(learningRate)
+        const { losses } = program.run("train-step", {
+          ...Object.fromEntries(views.map((view, i) => [`view${i}`, view])),
+          labels,
+          stepSize: Float32Array.of(stepSize),
+          correction: Float32Array.of(correction)
+        })
+        return named(spec, losses!)
+      },
+      moveTeachers: (alpha) =>
+        void program.run("ema-update", { alpha: Float32Array.of(alpha), oneMinusAlpha: Float32Array.of(1 - alpha) }),
+      settle: () => program.store(variables)
+    }
+    return trainer
+  })
+
+/** A trainer that runs its steps op by op: slower, and what the compiled one is tested against. */
+export const eagerTrainer = (tf: TensorFlow, spec: TrainerSpec): Trainer => {
+  const steps = stepsOf(tf, spec)
+  return {
+    step: (views, labels, learningRate) => {
+      const { stepSize, correction } = spec.adam.next(learningRate)
+      const losses = tf.tidy(() => {
+        const images = views.map((view, i) => [`view${i}`, tf.tensor4d(view, [...spec.batch, 3])] as const)
+        const rates = { stepSize: tf.scalar(stepSize), correction: tf.scalar(correction) }
+        const given = { ...Object.fromEntries(images), labels: tf.tensor1d(labels, "int32"), ...rates }
+        return steps["train-step"].step(given).losses!
+      })
+      const values = losses.dataSync()
+      losses.dispose()
+      return named(spec, values)
+    },
+    moveTeachers: (alpha) =>
+      tf.tidy(() => void steps["ema-update"].step({ alpha: tf.scalar(alpha), oneMinusAlpha: tf.scalar(1 - alpha) })),
+    settle: () => {}
+  }
+}
