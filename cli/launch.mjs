@@ -29,7 +29,8 @@ const node = () => {
 
 const file = (name) => fileURLToPath(new URL(name, import.meta.url))
 const stripTypes = new URL("strip-types.mjs", import.meta.url).href
-const args = ["--import", stripTypes, file("mmt.ts"), ...process.argv.slice(2)]
+// Node calls the stripping of types experimental when it is done by hand.
+const args = ["--disable-warning=ExperimentalWarning", "--import", stripTypes, file("mmt.ts"), ...process.argv.slice(2)]
 const child = spawn(node(), args, { stdio: "inherit" })
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal))

@@ -29,7 +29,7 @@ const presenter = CliOutput.layerPresenter({
   present: (event) =>
     event._tag === "InvalidInvocation"
       ? Console.error(
-          `${event.errors.map((error) => error.message).join("\n")}\nSee \`${event.commandPath.join(" ")} --help\`.`
+          `${event.errors.map(({ message }) => message.replace(/\s*\n\s*/g, " ")).join("\n")}\nSee \`${event.commandPath.join(" ")} --help\`.`
         )
       : CliOutput.defaultPresenter.present(event)
 })

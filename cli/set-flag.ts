@@ -1,8 +1,7 @@
 /** The flag `--set KEY=VALUE`, for run files and for stages. */
 import { Effect, Runtime, Schema } from "effect"
 import { Flag } from "effect/cli"
-import { parse } from "yaml"
-import type { Override } from "#pipeline/settings.ts"
+import { type Override, readYaml, yamlProblem } from "#pipeline/settings.ts"
 
 /** An argument that the command line's grammar allows and the command cannot use. */
 export class Misuse extends Schema.TaggedError<Misuse>()("Misuse", { problem: Schema.String }) {
@@ -24,7 +23,7 @@ export const overrides = (set: ReadonlyArray<string>): Effect.Effect<ReadonlyArr
     const at = text.indexOf("=")
     if (at < 1) return Effect.fail(new Misuse({ problem: `--set ${text}: expected KEY=VALUE, as --set seed=2` }))
     return Effect.try({
-      try: () => ({ key: text.slice(0, at), value: parse(text.slice(at + 1), { maxAliasCount: 0 }) as unknown }),
-      catch: (cause) => new Misuse({ problem: `--set ${text}: ${(cause as Error).message.split("\n")[0]}` })
+      try: () => ({ key: text.slice(0, at), value: readYaml(text.slice(at + 1)) }),
+      catch: (cause) => new Misuse({ problem: `--set ${text}: ${yamlProblem(cause)}` })
     })
   })

@@ -1,10 +1,11 @@
 /** `mmt show`: what an Arrow file holds. */
 import { open } from "node:fs/promises"
-import { type Schema as ArrowSchema, type RecordBatch, RecordBatchReader } from "apache-arrow"
+import type { Schema as ArrowSchema, RecordBatch } from "apache-arrow"
 import { Console, Effect, Result, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { count } from "#cli/progress.ts"
 import { table } from "#cli/table.ts"
+import { openReader, readProblem } from "#pipeline/arrow-file.ts"
 import { ArtifactUnreadable, columnError } from "#schemas/artifact.ts"
 import { artifacts } from "#schemas/artifacts.ts"
 
@@ -27,10 +28,9 @@ const read = (file: string, rows: number) =>
     try: async () => {
       const handle = await open(file, "r")
       try {
-        const reader = await (await RecordBatchReader.from(handle)).open()
+        const reader = await openReader(handle)
         // The reader forgets its schema at the end.
         const { schema } = reader
-        if (!schema) throw new Error("it is empty or no Arrow file")
         const batches: Array<RecordBatch> = []
         let total = 0
         for await (const batch of reader as AsyncIterable<RecordBatch>) {
@@ -42,11 +42,7 @@ const read = (file: string, rows: number) =>
         await handle.close().catch(() => {})
       }
     },
-    catch: (cause) => {
-      const missing = (cause as NodeJS.ErrnoException).code === "ENOENT"
-      const problem = missing ? "there is no such file" : (cause as Error).message
-      return new ArtifactUnreadable({ artifact: "an Arrow file", source: file, problem })
-    }
+    catch: (cause) => new ArtifactUnreadable({ artifact: "an Arrow file", source: file, problem: readProblem(cause) })
   })
 
 /** The artifacts whose pinned columns the file has; of several, the one that pins most. */
@@ -76,7 +72,11 @@ export const show = Command.make(
   "show",
   {
     file: Argument.String("FILE.arrow").pipe(Argument.withDescription("An Arrow file, IPC file or stream format")),
-    rows: Flag.Int("rows").pipe(Flag.withDescription("Rows to print"), Flag.withDefault(5))
+    rows: Flag.Int("rows").pipe(
+      Flag.withDescription("Rows to print"),
+      Flag.withSchema(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
+      Flag.withDefault(5)
+    )
   },
   Effect.fn("mmt show")(function* ({ file, rows: wanted }) {
     const { schema, batches, total } = yield* read(file, wanted)

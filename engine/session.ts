@@ -1,7 +1,14 @@
 /** An engine session: TensorFlow and the variables declared in it, which are freed when its scope closes; reading values. */
+import { availableParallelism } from "node:os"
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Context, Effect, Layer } from "effect"
-import { type EngineBroken, type EngineMissing, loadTensorFlow, type TensorFlow } from "#engine/tensorflow.ts"
+import {
+  type EngineBroken,
+  type EngineMissing,
+  type LoadOptions,
+  loadTensorFlow,
+  type TensorFlow
+} from "#engine/tensorflow.ts"
 
 export interface SessionShape {
   readonly tf: TensorFlow
@@ -24,11 +31,19 @@ export const valuesOf = (tf: TensorFlow, make: () => tfjs.Tensor): Float32Array 
   }
 }
 
+/**
+ * The threads that TensorFlow is loaded with. By default one thread an op and as many ops at a time as there are cores:
+ * a step of several small networks side by side is faster so than with the cores sharing each op.
+ */
+export const EngineThreads = Context.Reference<LoadOptions>("mmt/engine/EngineThreads", {
+  defaultValue: () => ({ intraOpThreads: 1, interOpThreads: availableParallelism() })
+})
+
 export class Session extends Context.Service<Session, SessionShape>()("mmt/engine/Session") {
   static readonly layer: Layer.Layer<Session, EngineMissing | EngineBroken> = Layer.effect(
     Session,
     Effect.gen(function* () {
-      const tf = yield* loadTensorFlow()
+      const tf = yield* loadTensorFlow(yield* EngineThreads)
       const variables = new Map<string, tfjs.Variable>()
       const free = (prefix: string) => {
         for (const [name, variable] of variables)

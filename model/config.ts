@@ -1,4 +1,4 @@
-/** The configuration of a network: which backbone, at which geometry, and its head. */
+/** The configuration of a network: which backbone, at which geometry, its pooling, and how it normalises. */
 import { Schema } from "effect"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
@@ -6,32 +6,78 @@ const FourStages = Schema.Array(PositiveInt).check(
   Schema.makeFilter((widths) => widths.length === 4 || "expected four numbers, one a stage")
 )
 
-/** Geometry of a residual network of basic blocks (two 3×3 convolutions each). */
+/** Geometry of a residual network. */
 export const ResNetGeometry = Schema.Struct({
   /** Square kernel, stride and output channels of the first convolution; `maxPool` adds 3×3 max pooling of stride 2. */
   stem: Schema.Struct({ kernel: PositiveInt, stride: PositiveInt, channels: PositiveInt, maxPool: Schema.Boolean }),
+  /** Channels inside the blocks of each stage. */
   widths: FourStages,
   blocks: FourStages,
-  strides: FourStages
-})
+  strides: FourStages,
+  /**
+   * `basic` (the default) has two 3×3 convolutions; `bottleneck` 1×1, 3×3 (with the stride) and 1×1, whose output has four
+   * times the stage's width.
+   */
+  block: Schema.optionalKey(Schema.Literals(["basic", "bottleneck"])),
+  /** IBN-a: in the first three stages the first half of each block's `bn1` is instance normalisation. */
+  ibn: Schema.optionalKey(Schema.Literals(["a"]))
+}).check(
+  Schema.makeFilter(
+    ({ ibn, widths }) =>
+      ibn === undefined ||
+      widths.slice(0, 3).every((width) => width % 2 === 0) ||
+      "expected even widths in the first three stages, of which IBN takes halves"
+  )
+)
 export type ResNetGeometry = typeof ResNetGeometry.Type
 
-/** Backbones by name. `resnet-small` is the quickstart's: 0.33 M parameters for images of 64×32. */
+const resnet50: ResNetGeometry = {
+  stem: { kernel: 7, stride: 2, channels: 64, maxPool: true },
+  widths: [64, 128, 256, 512],
+  blocks: [3, 4, 6, 3],
+  strides: [1, 2, 2, 1],
+  block: "bottleneck"
+}
+
+/**
+ * Backbones by name. `resnet-small` is the quickstart's: 0.33 M parameters for images of 64×32. `resnet-50` and
+ * `resnet-50-ibn-a` are the paper's, for 256×128; their last stride is 1, as re-ID sets it.
+ */
 export const backbones = {
   "resnet-small": {
     stem: { kernel: 3, stride: 2, channels: 16, maxPool: false },
     widths: [16, 32, 64, 128],
     blocks: [1, 1, 1, 1],
     strides: [1, 2, 2, 1]
-  }
+  },
+  "resnet-50": resnet50,
+  "resnet-50-ibn-a": { ...resnet50, ibn: "a" }
 } satisfies Record<string, ResNetGeometry>
 export type BackboneName = keyof typeof backbones
 
 export const ModelConfig = Schema.Struct({
-  /** A backbone by name, or the geometry of a residual network of basic blocks. */
-  backbone: Schema.Union([Schema.Literals(Object.keys(backbones) as Array<BackboneName>), ResNetGeometry])
+  /** A backbone by name, or the geometry of a residual network. */
+  backbone: Schema.Union([Schema.Literals(Object.keys(backbones) as Array<BackboneName>), ResNetGeometry]),
+  /** How a feature map becomes a feature: its average (the default), or GeM with a trained exponent (OpenUnReID). */
+  pooling: Schema.optionalKey(Schema.Literals(["average", "gem"])),
+  /** `false` leaves out the ReLU after the stem's BatchNorm, as the original code's ResNet-50 does. */
+  stemRelu: Schema.optionalKey(Schema.Boolean),
+  /**
+   * In training, BatchNorm normalises each consecutive group of so many images on its own; without it, the whole batch.
+   * The published runs had 16 (a quarter of a batch on each of four GPUs).
+   */
+  samplesPerBatchNorm: Schema.optionalKey(PositiveInt)
 }).annotate({ identifier: "ModelConfig" })
 export type ModelConfig = typeof ModelConfig.Type
 
 export const geometryOf = ({ backbone }: ModelConfig): ResNetGeometry =>
   typeof backbone === "string" ? backbones[backbone] : backbone
+
+/** Output channels of a block, as multiples of its stage's width. */
+export const expansionOf = ({ block }: ResNetGeometry): number => (block === "bottleneck" ? 4 : 1)
+
+/** Numbers in a feature: the output channels of the last stage. */
+export const dimensionOf = (config: ModelConfig): number => {
+  const geometry = geometryOf(config)
+  return geometry.widths[3]! * expansionOf(geometry)
+}

@@ -5,6 +5,7 @@ import { type HostTensor, networkTensors } from "#model/network.ts"
 import type { TensorSpec } from "#model/resnet.ts"
 
 const classifierDeviation = 0.001
+const gemExponent = 3
 
 const values = (spec: TensorSpec, seed: number): HostTensor["values"] => {
   const size = spec.shape.reduce((a, b) => a * b, 1)
@@ -21,6 +22,8 @@ const values = (spec: TensorSpec, seed: number): HostTensor["values"] => {
     case "scale":
     case "variance":
       return new Float32Array(size).fill(1)
+    case "exponent":
+      return new Float32Array(size).fill(gemExponent)
     case "count":
       return new Float64Array(1)
     default:

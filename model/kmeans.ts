@@ -93,7 +93,7 @@ const distancesTo = ({ values, rows, dimension }: Points, centroids: Float32Arra
 
 /**
  * Means of the clusters. An empty one takes the point that lies farthest from its own centroid, which leaves its old
- * cluster, as scikit-learn relocates them.
+ * cluster, as scikit-learn relocates them; but the only point of a cluster stays there.
  */
 const means = (points: Points, labels: Int32Array, classes: number, centroids: Float32Array) => {
   const { values, rows, dimension } = points
@@ -108,8 +108,10 @@ const means = (points: Points, labels: Int32Array, classes: number, centroids: F
   if (empty.length > 0) {
     const distances = distancesTo(points, centroids, labels)
     const farthest = [...distances.keys()].sort((a, b) => distances[b]! - distances[a]! || a - b)
-    for (const [index, label] of empty.entries()) {
-      const row = farthest[index]!
+    let next = 0
+    for (const label of empty) {
+      while (sizes[labels[farthest[next]!]!] === 1) next++
+      const row = farthest[next++]!
       add(row, labels[row]!, -1)
       add(row, label, 1)
     }

@@ -4,6 +4,9 @@ import type { TensorFlow } from "#engine/tensorflow.ts"
 
 type Parameters = ReadonlyMap<string, tfjs.Variable>
 
+/** What the mean teacher of a student is called: `teacher-1` of `student-1`. */
+export const teacherOf = (student: string): string => student.replace("student", "teacher")
+
 /** α of an update: min(1 − 1/(step + 1), momentum), with `step` counted from 0 over the whole adaptation. */
 export const warmedUpAlpha = (step: number, momentum: number): number => Math.min(1 - 1 / (step + 1), momentum)
 

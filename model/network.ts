@@ -1,12 +1,28 @@
 /**
- * One network: backbone → global average pool → feature f → BNNeck → b → linear classifier without bias. Its variables
- * live in an engine session; its tensors come and go by PyTorch's names and layouts.
+ * One network: backbone → global pool → feature f → BNNeck → b → linear classifier without bias. Its variables live in an
+ * engine session; its tensors come and go by PyTorch's names and layouts.
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
-import { type BatchNorm, batchNormEvaluate, batchNormTrain } from "#engine/layers.ts"
+import { Schema } from "effect"
 import { type SessionShape, valuesOf } from "#engine/session.ts"
-import { geometryOf, type ModelConfig } from "#model/config.ts"
-import { batchNormSpecs, resnetForward, resnetTensors, type TensorSpec } from "#model/resnet.ts"
+import { dimensionOf, geometryOf, type ModelConfig } from "#model/config.ts"
+import {
+  averagePool,
+  evaluationNorm,
+  foldedConvolutions,
+  gemPool,
+  type NormLayer,
+  normalisedConvolutions,
+  trainingNorm
+} from "#model/layers.ts"
+import {
+  batchNormSpecs,
+  type ConvolutionLayer,
+  convolutionsOf,
+  resnetForward,
+  resnetTensors,
+  type TensorSpec
+} from "#model/resnet.ts"
 
 /** Whether BatchNorm uses and updates by the batch's own statistics, or uses the running ones. */
 export type Mode = "train" | "evaluate"
@@ -20,6 +36,16 @@ export interface Forward {
   readonly logits: tfjs.Tensor2D
 }
 
+/** A training batch cannot be cut into BatchNorm's groups. */
+export class BatchNotDivisible extends Schema.TaggedError<BatchNotDivisible>()("BatchNotDivisible", {
+  images: Schema.Int,
+  samplesPerBatchNorm: Schema.Int
+}) {
+  override get message() {
+    return `a training batch of ${this.images} images, expected a multiple of ${this.samplesPerBatchNorm}, the model's samplesPerBatchNorm; change one of the two`
+  }
+}
+
 /** A tensor outside the engine: PyTorch's layout, row-major. int64 counts are kept as one float64. */
 export interface HostTensor {
   readonly shape: ReadonlyArray<number>
@@ -30,15 +56,16 @@ export interface Network {
   readonly name: string
   readonly config: ModelConfig
   readonly dimension: number
+  /** Throws `BatchNotDivisible` in training, where the model has `samplesPerBatchNorm`. */
   readonly forward: (images: tfjs.Tensor4D, mode: Mode) => Forward
-  /** b [N, D] alone, by the running statistics. */
+  /** b [N, D] alone, by the running statistics; BatchNorm is folded into the convolutions. */
   readonly embed: (images: tfjs.Tensor4D) => tfjs.Tensor2D
   /** Trained variables by name: what the optimizer and the mean teacher move. */
   readonly parameters: ReadonlyMap<string, tfjs.Variable>
   /** The parameters and the running statistics, by name. */
   readonly variables: ReadonlyMap<string, tfjs.Variable>
-  /** Counts one batch of training for BatchNorm's `num_batches_tracked`. */
-  readonly countBatch: () => void
+  /** Counts batches of training for BatchNorm's `num_batches_tracked`. */
+  readonly countBatches: (batches: number) => void
   /** All tensors by name, in the order of PyTorch's state_dict. */
   readonly read: () => ReadonlyMap<string, HostTensor>
   /** A tensor in the layout of the parameter `name` as the engine's variable has it, and back. */
@@ -49,21 +76,23 @@ export interface Network {
   readonly classes: () => number
 }
 
+const backbonePrefix = "backbone."
+const exponentName = "global_pooling.p"
 const classifierName = "classifier.weight"
 
 /** Tensors of a network with `classes` classes, in state_dict order. */
 export const networkTensors = (config: ModelConfig, classes: number): ReadonlyArray<TensorSpec> => {
-  const geometry = geometryOf(config)
-  const dimension = geometry.widths[3]!
+  const dimension = dimensionOf(config)
   return [
-    ...resnetTensors(geometry).map((spec) => ({ ...spec, name: `backbone.${spec.name}` })),
+    ...resnetTensors(geometryOf(config)).map((spec) => ({ ...spec, name: `${backbonePrefix}${spec.name}` })),
+    ...(config.pooling === "gem" ? [{ name: exponentName, shape: [1], kind: "exponent" } as const] : []),
     ...batchNormSpecs("head.feat_bn", dimension, "frozen"),
     { name: classifierName, shape: [classes, dimension], kind: "linear" }
   ]
 }
 
 const isTrained = ({ kind }: TensorSpec) =>
-  kind === "kernel" || kind === "scale" || kind === "shift" || kind === "linear"
+  kind === "kernel" || kind === "scale" || kind === "shift" || kind === "exponent" || kind === "linear"
 
 /** Declares the network's variables in the session with the given values; every name of `networkTensors` must be there. */
 export const makeNetwork = (
@@ -74,7 +103,7 @@ export const makeNetwork = (
 ): Network => {
   const { tf } = session
   const geometry = geometryOf(config)
-  const dimension = geometry.widths[3]!
+  const dimension = dimensionOf(config)
   const specs = networkTensors(config, tensors.get(classifierName)!.shape[0]!)
   const kernels = new Set(specs.filter(({ kind }) => kind === "kernel").map((spec) => spec.name))
   const toEngine = (key: string, { values, shape }: HostTensor): tfjs.Tensor => {
@@ -103,37 +132,21 @@ export const makeNetwork = (
   }
 
   const variable = (key: string) => variables.get(key)!
-  const normLayers = new Map<string, BatchNorm>()
-  for (const { name: key } of specs.filter(({ kind }) => kind === "scale")) {
-    const layer = key.replace(/\.weight$/, "")
-    normLayers.set(layer, {
-      scale: variable(key),
-      shift: variable(`${layer}.bias`),
-      runningMean: variable(`${layer}.running_mean`),
-      runningVariance: variable(`${layer}.running_var`)
-    })
+  const backbone = new Map(
+    [...variables]
+      .filter(([key]) => key.startsWith(backbonePrefix))
+      .map(([key, value]) => [key.slice(backbonePrefix.length), value])
+  )
+  const pooled = (images: tfjs.Tensor4D, layer: ConvolutionLayer) => {
+    const map = resnetForward(tf, geometry, layer, images, config.stemRelu).at(-1)!
+    return config.pooling === "gem" ? gemPool(tf, map, variable(exponentName)) : averagePool(tf, map)
   }
-  const batchNorm = (layer: string, x: tfjs.Tensor4D, mode: Mode) =>
-    mode === "train" ? batchNormTrain(tf, x, normLayers.get(layer)!) : batchNormEvaluate(tf, x, normLayers.get(layer)!)
-
-  const pooled = (images: tfjs.Tensor4D, mode: Mode) => {
-    const map = resnetForward(
-      tf,
-      geometry,
-      {
-        kernel: (layer) => variable(`backbone.${layer}.weight`) as tfjs.Tensor4D,
-        batchNorm: (layer, x) => batchNorm(`backbone.${layer}`, x, mode)
-      },
-      images
-    )
-    return tf.mean(map, [1, 2]) as tfjs.Tensor2D
-  }
-  const neck = (feature: tfjs.Tensor2D, mode: Mode) =>
+  const neck = (feature: tfjs.Tensor2D, norm: NormLayer) =>
     // The engine's BatchNorm takes images: one of 1×1 a row.
-    tf.reshape(batchNorm("head.feat_bn", tf.reshape(feature, [-1, 1, 1, dimension]), mode), [
-      -1,
-      dimension
-    ]) as tfjs.Tensor2D
+    tf.reshape(norm("head.feat_bn", tf.reshape(feature, [-1, 1, 1, dimension])), [-1, dimension]) as tfjs.Tensor2D
+  const normOf = (of: ReadonlyMap<string, tfjs.Variable>, mode: Mode) =>
+    mode === "train" ? trainingNorm(tf, of, config.samplesPerBatchNorm) : evaluationNorm(tf, of)
+  const folded = foldedConvolutions(session, `${name}/folded/`, backbone, convolutionsOf(geometry))
 
   return {
     name,
@@ -141,15 +154,18 @@ export const makeNetwork = (
     dimension,
     parameters,
     variables,
-    countBatch: () => {
-      for (const [key, count] of counts) counts.set(key, count + 1)
+    countBatches: (batches) => {
+      for (const [key, count] of counts) counts.set(key, count + batches)
     },
     forward: (images, mode) => {
-      const feature = pooled(images, mode)
-      const b = neck(feature, mode)
+      const { samplesPerBatchNorm = 1 } = config
+      if (mode === "train" && images.shape[0] % samplesPerBatchNorm !== 0)
+        throw new BatchNotDivisible({ images: images.shape[0], samplesPerBatchNorm })
+      const feature = pooled(images, normalisedConvolutions(tf, backbone, normOf(backbone, mode)))
+      const b = neck(feature, normOf(variables, mode))
       return { feature, neck: b, logits: tf.matMul(b, variable(classifierName) as tfjs.Tensor2D, false, true) }
     },
-    embed: (images) => neck(pooled(images, "evaluate"), "evaluate"),
+    embed: (images) => neck(pooled(images, folded()), evaluationNorm(tf, variables)),
     toEngine,
     toHost,
     read: () =>

@@ -1,52 +1,98 @@
 /**
- * Residual backbones of basic blocks: the tensors they have, by torchvision's names, and their forward pass.
- * Source: He et al., "Deep Residual Learning", CVPR 2016; the last stride is the caller's choice (re-ID sets it to 1).
+ * Residual backbones: their convolutions with the normalisation that follows each, the tensors they have, by torchvision's
+ * names (IBN-Net's for IBN-a), and their forward pass.
+ * Sources: He et al., "Deep Residual Learning", CVPR 2016; Pan et al., "Two at Once: IBN-Net", ECCV 2018. A bottleneck's
+ * stride is in its 3×3 convolution, as in torchvision; the last stride is the caller's choice (re-ID sets it to 1).
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
-import { conv2d, maxPool2d } from "#engine/layers.ts"
+import { maxPool2d } from "#engine/layers.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
-import type { ResNetGeometry } from "#model/config.ts"
+import { expansionOf, type ResNetGeometry } from "#model/config.ts"
 
 /** A tensor of a network: its name and shape as in a PyTorch state_dict. */
 export interface TensorSpec {
   readonly name: string
   readonly shape: ReadonlyArray<number>
-  /** `statistic` tensors and the head's `frozen` bias are not trained; `count` is a number of batches, int64. */
-  readonly kind: "kernel" | "scale" | "shift" | "mean" | "variance" | "count" | "linear" | "frozen"
+  /**
+   * `statistic` tensors and the head's `frozen` bias are not trained; `count` is a number of batches, int64; `exponent` is
+   * GeM's.
+   */
+  readonly kind: "kernel" | "scale" | "shift" | "mean" | "variance" | "count" | "exponent" | "linear" | "frozen"
 }
 
-/** The layers that a forward pass calls, by the name of the layer. */
-export interface Layers {
-  readonly kernel: (name: string) => tfjs.Tensor4D
-  readonly batchNorm: (name: string, x: tfjs.Tensor4D) => tfjs.Tensor4D
-}
-
-interface Block {
+/** A square convolution without bias, and the normalisation of its output. */
+export interface Convolution {
   readonly name: string
+  readonly norm: string
+  readonly size: number
+  readonly stride: number
   readonly channelsIn: number
   readonly channels: number
-  readonly stride: number
+  /** Leading channels that `norm` normalises image by image (IBN), the others being BatchNorm's; 0 where all are. */
+  readonly instanceChannels: number
 }
 
-/** The blocks of the four stages in order, named `layer1.0` … `layer4.n`. */
-const blocksOf = ({ stem, widths, blocks, strides }: ResNetGeometry): ReadonlyArray<Block> => {
-  let channelsIn = stem.channels
-  return widths.flatMap((channels, stage) =>
-    Array.from({ length: blocks[stage]! }, (_, index) => {
-      const block = { name: `layer${stage + 1}.${index}`, channelsIn, channels, stride: index ? 1 : strides[stage]! }
-      channelsIn = channels
+/** A convolution with its normalisation, on x [N, H, W, channelsIn]. */
+export type ConvolutionLayer = (convolution: Convolution, x: tfjs.Tensor4D) => tfjs.Tensor4D
+
+interface Block {
+  readonly main: ReadonlyArray<Convolution>
+  /** Where the input does not fit the output. */
+  readonly shortcut: Convolution | undefined
+}
+
+const stemOf = ({ stem: { kernel, stride, channels } }: ResNetGeometry): Convolution => ({
+  name: "conv1",
+  norm: "bn1",
+  size: kernel,
+  stride,
+  channelsIn: 3,
+  channels,
+  instanceChannels: 0
+})
+
+const blockOf = (geometry: ResNetGeometry, stage: number, index: number, channelsIn: number): Block => {
+  const name = `layer${stage + 1}.${index}`
+  const width = geometry.widths[stage]!
+  const channels = width * expansionOf(geometry)
+  const stride = index === 0 ? geometry.strides[stage]! : 1
+  const part = (number: number, size: number, step: number, input: number, output: number): Convolution => ({
+    name: `${name}.conv${number}`,
+    norm: `${name}.bn${number}`,
+    size,
+    stride: step,
+    channelsIn: input,
+    channels: output,
+    instanceChannels: number === 1 && stage < 3 && geometry.ibn ? output / 2 : 0
+  })
+  const main =
+    geometry.block === "bottleneck"
+      ? [part(1, 1, 1, channelsIn, width), part(2, 3, stride, width, width), part(3, 1, 1, width, channels)]
+      : [part(1, 3, stride, channelsIn, width), part(2, 3, 1, width, channels)]
+  if (stride === 1 && channelsIn === channels) return { main, shortcut: undefined }
+  const projection = { name: `${name}.downsample.0`, norm: `${name}.downsample.1`, instanceChannels: 0 }
+  return { main, shortcut: { ...projection, size: 1, stride, channelsIn, channels } }
+}
+
+/** The blocks of the four stages. */
+const stagesOf = (geometry: ResNetGeometry): ReadonlyArray<ReadonlyArray<Block>> => {
+  let channelsIn = geometry.stem.channels
+  return geometry.blocks.map((count, stage) =>
+    Array.from({ length: count }, (_, index) => {
+      const block = blockOf(geometry, stage, index, channelsIn)
+      channelsIn = block.main.at(-1)!.channels
       return block
     })
   )
 }
 
-const projects = ({ stride, channelsIn, channels }: Block) => stride > 1 || channelsIn !== channels
-
-const kernelSpec = (name: string, out: number, input: number, size: number): TensorSpec => ({
-  name: `${name}.weight`,
-  shape: [out, input, size, size],
-  kind: "kernel"
-})
+/** All convolutions of the backbone, in the order of PyTorch's state_dict. */
+export const convolutionsOf = (geometry: ResNetGeometry): ReadonlyArray<Convolution> => [
+  stemOf(geometry),
+  ...stagesOf(geometry)
+    .flat()
+    .flatMap(({ main, shortcut }) => (shortcut ? [...main, shortcut] : main))
+]
 
 export const batchNormSpecs = (name: string, channels: number, shift: "shift" | "frozen" = "shift") =>
   [
@@ -57,47 +103,47 @@ export const batchNormSpecs = (name: string, channels: number, shift: "shift" | 
     { name: `${name}.num_batches_tracked`, shape: [], kind: "count" }
   ] satisfies ReadonlyArray<TensorSpec>
 
-/** All tensors of the backbone in the order of PyTorch's state_dict. */
-export const resnetTensors = (geometry: ResNetGeometry): ReadonlyArray<TensorSpec> => {
-  const { stem } = geometry
+const convolutionSpecs = (convolution: Convolution): ReadonlyArray<TensorSpec> => {
+  const { name, norm, size, channelsIn, channels, instanceChannels } = convolution
   return [
-    kernelSpec("conv1", stem.channels, 3, stem.kernel),
-    ...batchNormSpecs("bn1", stem.channels),
-    ...blocksOf(geometry).flatMap((block) => [
-      kernelSpec(`${block.name}.conv1`, block.channels, block.channelsIn, 3),
-      ...batchNormSpecs(`${block.name}.bn1`, block.channels),
-      kernelSpec(`${block.name}.conv2`, block.channels, block.channels, 3),
-      ...batchNormSpecs(`${block.name}.bn2`, block.channels),
-      ...(projects(block)
-        ? [
-            kernelSpec(`${block.name}.downsample.0`, block.channels, block.channelsIn, 1),
-            ...batchNormSpecs(`${block.name}.downsample.1`, block.channels)
-          ]
-        : [])
-    ])
+    { name: `${name}.weight`, shape: [channels, channelsIn, size, size], kind: "kernel" },
+    ...(instanceChannels === 0
+      ? batchNormSpecs(norm, channels)
+      : [
+          // Instance normalisation has no running statistics.
+          ...batchNormSpecs(`${norm}.IN`, instanceChannels).slice(0, 2),
+          ...batchNormSpecs(`${norm}.BN`, channels - instanceChannels)
+        ])
   ]
 }
 
-const basicBlock = (tf: TensorFlow, layers: Layers, block: Block, x: tfjs.Tensor4D): tfjs.Tensor4D => {
-  const { name, stride } = block
-  const conv = (conv: string, input: tfjs.Tensor4D, s: number, padding: number) =>
-    conv2d(tf, input, layers.kernel(`${name}.${conv}`), s, padding)
-  const first = tf.relu(layers.batchNorm(`${name}.bn1`, conv("conv1", x, stride, 1)))
-  const second = layers.batchNorm(`${name}.bn2`, conv("conv2", first, 1, 1))
-  const shortcut = projects(block) ? layers.batchNorm(`${name}.downsample.1`, conv("downsample.0", x, stride, 0)) : x
-  return tf.relu(tf.add(second, shortcut))
-}
+/** All tensors of the backbone in the order of PyTorch's state_dict. */
+export const resnetTensors = (geometry: ResNetGeometry): ReadonlyArray<TensorSpec> =>
+  convolutionsOf(geometry).flatMap(convolutionSpecs)
 
-/** Feature map [N, h, w, widths[3]] of images [N, H, W, 3]. */
+/**
+ * Feature maps [N, h, w, channels] of images [N, H, W, 3]: after the stem and after each of the four stages. The last one
+ * is what is pooled.
+ */
 export const resnetForward = (
   tf: TensorFlow,
   geometry: ResNetGeometry,
-  layers: Layers,
-  images: tfjs.Tensor4D
-): tfjs.Tensor4D => {
-  const { kernel, stride, maxPool } = geometry.stem
-  const stem = conv2d(tf, images, layers.kernel("conv1"), stride, (kernel - 1) / 2)
-  const activated = tf.relu(layers.batchNorm("bn1", stem))
-  const pooled = maxPool ? maxPool2d(tf, activated, 3, 2, 1) : activated
-  return blocksOf(geometry).reduce((x, block) => basicBlock(tf, layers, block, x), pooled)
+  layer: ConvolutionLayer,
+  images: tfjs.Tensor4D,
+  stemRelu = true
+): ReadonlyArray<tfjs.Tensor4D> => {
+  const stem = tf.tidy(() => {
+    const normalised = layer(stemOf(geometry), images)
+    const activated = stemRelu ? tf.relu(normalised) : normalised
+    return geometry.stem.maxPool ? maxPool2d(tf, activated, 3, 2, 1) : activated
+  })
+  // A block's tensors are freed with it, so that evaluation needs no more memory than one block.
+  const blockForward = (x: tfjs.Tensor4D, { main, shortcut }: Block) =>
+    tf.tidy(() => {
+      const inside = main.slice(0, -1).reduce((y, convolution) => tf.relu(layer(convolution, y)), x)
+      return tf.relu(tf.add(layer(main.at(-1)!, inside), shortcut ? layer(shortcut, x) : x)) as tfjs.Tensor4D
+    })
+  const maps = [stem]
+  for (const blocks of stagesOf(geometry)) maps.push(blocks.reduce(blockForward, maps.at(-1)!))
+  return maps
 }

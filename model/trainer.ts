@@ -122,9 +122,19 @@ export class Programs extends Context.Service<
   )
 }
 
-const named = (spec: TrainerSpec, losses: ArrayLike<number>) => {
-  for (const network of [...spec.students, ...spec.teachers]) network.countBatch()
-  return new Map(lossNames(spec.loss, spec.students.length).map((name, i) => [name, losses[i]!]))
+const named = ({ loss, students }: TrainerSpec, losses: ArrayLike<number>) =>
+  new Map(lossNames(loss, students.length).map((name, i) => [name, losses[i]!]))
+
+/** Counts steps until the networks are told of them. */
+const stepCount = ({ students, teachers }: TrainerSpec) => {
+  let steps = 0
+  return {
+    add: () => void steps++,
+    settle: () => {
+      for (const network of [...students, ...teachers]) network.countBatches(steps)
+      steps = 0
+    }
+  }
 }
 
 /** A trainer whose steps are calls of one compiled program. */
@@ -133,6 +143,7 @@ export const compiledTrainer = (programs: Programs["Service"], tf: TensorFlow, s
     const program = yield* programs.of(tf, spec)
     const variables = variablesOf(spec)
     program.load(variables)
+    const count = stepCount(spec)
     const trainer: Trainer = {
       step: (views, labels, learningRate) => {
         const { stepSize, correction } = spec.adam.next(learningRate)
@@ -142,11 +153,15 @@ export const compiledTrainer = (programs: Programs["Service"], tf: TensorFlow, s
           stepSize: Float32Array.of(stepSize),
           correction: Float32Array.of(correction)
         })
+        count.add()
         return named(spec, losses!)
       },
       moveTeachers: (alpha) =>
         void program.run("ema-update", { alpha: Float32Array.of(alpha), oneMinusAlpha: Float32Array.of(1 - alpha) }),
-      settle: () => program.store(variables)
+      settle: () => {
+        program.store(variables)
+        count.settle()
+      }
     }
     return trainer
   })
@@ -154,6 +169,7 @@ export const compiledTrainer = (programs: Programs["Service"], tf: TensorFlow, s
 /** A trainer that runs its steps op by op: slower, and what the compiled one is tested against. */
 export const eagerTrainer = (tf: TensorFlow, spec: TrainerSpec): Trainer => {
   const steps = stepsOf(tf, spec)
+  const count = stepCount(spec)
   return {
     step: (views, labels, learningRate) => {
       const { stepSize, correction } = spec.adam.next(learningRate)
@@ -165,10 +181,11 @@ export const eagerTrainer = (tf: TensorFlow, spec: TrainerSpec): Trainer => {
       })
       const values = losses.dataSync()
       losses.dispose()
+      count.add()
       return named(spec, values)
     },
     moveTeachers: (alpha) =>
       tf.tidy(() => void steps["ema-update"].step({ alpha: tf.scalar(alpha), oneMinusAlpha: tf.scalar(1 - alpha) })),
-    settle: () => {}
+    settle: count.settle
   }
 }

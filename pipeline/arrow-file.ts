@@ -3,10 +3,11 @@
  * and holds one record batch at a time; writing is atomic and digests what it writes.
  */
 import { createHash } from "node:crypto"
-import { mkdir, open, rename, rm, stat } from "node:fs/promises"
+import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import {
   type Schema as ArrowSchema,
+  type AsyncRecordBatchStreamReader,
   Message,
   type RecordBatch,
   RecordBatchFileWriter,
@@ -23,11 +24,45 @@ import {
   nullError
 } from "#schemas/artifact.ts"
 
-const reason = (cause: unknown): string => {
+/** Why a file could not be read, as a reader threw it. */
+export const readProblem = (cause: unknown): string => {
   const code = (cause as NodeJS.ErrnoException).code
   if (code === "ENOENT") return "there is no such file"
   if (code === "EISDIR") return "it is a folder"
-  return cause instanceof Error ? cause.message : String(cause)
+  const message = cause instanceof Error ? cause.message : String(cause)
+  return message.includes("codec not found") ? "its record batches are compressed; write it uncompressed" : message
+}
+
+const magic = "ARROW1"
+
+/** What is wrong with a file at first sight, if anything: Arrow's reader takes other bytes for lengths and places. */
+const frameProblem = async (file: FileHandle): Promise<string | undefined> => {
+  const stats = await file.stat()
+  if (!stats.isFile()) return stats.isDirectory() ? "it is a folder" : "it is no plain file"
+  const { size } = stats
+  const first = Buffer.alloc(8)
+  const last = Buffer.alloc(10)
+  await file.read(first, 0, first.length, 0)
+  await file.read(last, 0, last.length, Math.max(0, size - last.length))
+  if (size === 0) return "it is empty"
+  if (first.toString("latin1", 0, magic.length) === magic) {
+    const footer = last.readInt32LE(0)
+    const whole = last.toString("latin1", 4) === magic && footer > 0 && footer < size - last.length
+    return whole ? undefined : "it is cut off: the end of an Arrow file is missing"
+  }
+  // Streams of before Arrow 0.15 have no continuation marker in front of the first message's length.
+  const length = first.readInt32LE(first.readInt32LE(0) === -1 ? 4 : 0)
+  return length > 0 && length < size ? undefined : "it is no Arrow file or stream"
+}
+
+/** A reader on an Arrow file (IPC file or stream format) that has read the schema. Rejects with what is wrong. */
+export const openReader = async (file: FileHandle): Promise<AsyncRecordBatchStreamReader> => {
+  const problem = await frameProblem(file)
+  if (problem !== undefined) throw new Error(problem)
+  const reader = await (await RecordBatchReader.from(file)).open()
+  // The types do not tell that a stream may end before its schema.
+  if (!reader.schema) throw new Error("it holds no schema")
+  return reader
 }
 
 /** Checks one batch against the port's artifact: columns, nulls, metadata. */
@@ -44,19 +79,14 @@ export const checkedBatch = (
 /** The record batches of one Arrow file (IPC file or stream format), one in memory at a time. */
 export const readBatches = (artifact: Artifact, file: string): Inlet["batches"] => {
   const unreadable = (cause: unknown) =>
-    new ArtifactUnreadable({ artifact: artifact.name, source: file, problem: reason(cause) })
+    new ArtifactUnreadable({ artifact: artifact.name, source: file, problem: readProblem(cause) })
   const opened = Effect.gen(function* () {
     const handle = yield* Effect.acquireRelease(
       Effect.tryPromise({ try: () => open(file, "r"), catch: unreadable }),
       (h) => Effect.promise(() => h.close().catch(() => {}))
     )
-    const reader = yield* Effect.tryPromise({
-      try: async () => (await RecordBatchReader.from(handle)).open(),
-      catch: unreadable
-    })
-    const schema = reader.schema
-    if (!schema) return yield* unreadable("it is empty or no Arrow file")
-    const wrong = columnError(artifact, schema, file)
+    const reader = yield* Effect.tryPromise({ try: () => openReader(handle), catch: unreadable })
+    const wrong = columnError(artifact, reader.schema, file)
     if (wrong !== undefined) return yield* wrong
     return Stream.fromAsyncIterable(reader as AsyncIterable<RecordBatch>, unreadable)
   })
@@ -81,6 +111,11 @@ export class WriteFailed extends Schema.TaggedError<WriteFailed>()("WriteFailed"
 }) {
   override get message() {
     return `${this.file}: cannot be written: ${this.problem}`
+  }
+  /** The error of a file that the file system refused. */
+  static of(file: string) {
+    return (cause: unknown) =>
+      new WriteFailed({ file, problem: cause instanceof Error ? cause.message : String(cause) })
   }
 }
 
@@ -120,8 +155,7 @@ class ChunkWriter extends RecordBatchFileWriter {
  */
 const openArrowFile = (file: string) =>
   Effect.gen(function* () {
-    const attempt = <A>(action: () => Promise<A>) =>
-      Effect.tryPromise({ try: action, catch: (cause) => new WriteFailed({ file, problem: reason(cause) }) })
+    const attempt = <A>(action: () => Promise<A>) => Effect.tryPromise({ try: action, catch: WriteFailed.of(file) })
     const partial = join(dirname(file), `.${basename(file)}.${process.pid}.partial`)
     const handle = yield* Effect.acquireRelease(
       attempt(async () => {
@@ -132,6 +166,7 @@ const openArrowFile = (file: string) =>
         Effect.promise(() =>
           h
             .close()
+            .catch(() => {})
             .then(() => rm(partial, { force: true }))
             .catch(() => {})
         )
@@ -146,7 +181,8 @@ const openArrowFile = (file: string) =>
         const expected = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
         for (const chunk of chunks) hash.update(chunk)
         const { bytesWritten } = await handle.writev(chunks)
-        if (bytesWritten !== expected) throw new Error(`only ${bytesWritten} of ${expected} bytes were taken`)
+        // What the system did not take at once it takes now, or says why not, as of a full disk.
+        if (bytesWritten < expected) await handle.writeFile(Buffer.concat(chunks).subarray(bytesWritten))
         bytes += expected
       })
     return {
@@ -163,6 +199,7 @@ const openArrowFile = (file: string) =>
           await rename(partial, file)
           const folder = await open(dirname(file), "r")
           await folder.sync().finally(() => folder.close())
+          await handle.close()
           const { mtimeMs } = await stat(file)
           return { file, rows, bytes, sha256: hash.digest("hex"), modified: mtimeMs } satisfies WrittenFile
         })

@@ -1,6 +1,7 @@
 /** What a run tells while it goes: to whoever listens, and to `events.jsonl` in its folder. */
 import { appendFileSync } from "node:fs"
 import { Context } from "effect"
+import { WriteFailed } from "#pipeline/arrow-file.ts"
 
 export type RunEvent =
   | { readonly type: "run-started"; readonly run: string; readonly tasks: number; readonly done: number }
@@ -31,8 +32,15 @@ export const RunListener = Context.Reference<(event: RunEvent) => void>("mmt/Run
   defaultValue: () => () => {}
 })
 
-/** Appends an event to the run's `events.jsonl`, with the time. Progress is for the eye and not kept. */
+/**
+ * Appends an event to the run's `events.jsonl`, with the time. Progress is for the eye and not kept. Throws
+ * `WriteFailed` where the file system refuses.
+ */
 export const keepEvent = (file: string, event: RunEvent): void => {
   if (event.type === "progress" || event.type === "task-skipped") return
-  appendFileSync(file, `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`)
+  try {
+    appendFileSync(file, `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`)
+  } catch (cause) {
+    throw WriteFailed.of(file)(cause)
+  }
 }

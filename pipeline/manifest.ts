@@ -4,10 +4,11 @@
  */
 import { createHash } from "node:crypto"
 import { createReadStream } from "node:fs"
-import { mkdir, open, readFile, rename, stat } from "node:fs/promises"
-import { join } from "node:path"
+import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises"
+import { dirname, join } from "node:path"
 import { pipeline } from "node:stream/promises"
 import { Effect, Schema } from "effect"
+import { WriteFailed } from "#pipeline/arrow-file.ts"
 
 export const ArtifactFile = Schema.Struct({
   /** Relative to the run's folder. */
@@ -84,31 +85,38 @@ export const readManifest = (run: string): Effect.Effect<Map<string, TaskRecord>
 }
 
 /** Writes a file so that it is whole or not there: beside it, synced, renamed. */
-export const writeWhole = async (file: string, text: string): Promise<void> => {
-  await mkdir(join(file, ".."), { recursive: true })
+export const writeWhole = (file: string, text: string): Effect.Effect<void, WriteFailed> => {
   const partial = `${file}.${process.pid}.partial`
-  const handle = await open(partial, "w")
-  try {
-    await handle.writeFile(text)
-    await handle.sync()
-  } finally {
-    await handle.close()
+  const write = async () => {
+    await mkdir(dirname(file), { recursive: true })
+    const handle = await open(partial, "w")
+    try {
+      await handle.writeFile(text)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(partial, file)
   }
-  await rename(partial, file)
+  return Effect.tryPromise({
+    try: () =>
+      write().catch(async (cause) => {
+        await rm(partial, { force: true }).catch(() => {})
+        throw cause
+      }),
+    catch: WriteFailed.of(file)
+  }).pipe(Effect.uninterruptible)
 }
 
 export const writeManifest = (run: string, tasks: ReadonlyMap<string, TaskRecord>) =>
-  Effect.tryPromise({
-    try: () =>
-      writeWhole(manifestFile(run), `${JSON.stringify({ version: 1, tasks: Object.fromEntries(tasks) }, null, 1)}\n`),
-    catch: (cause) => new ManifestInvalid({ file: manifestFile(run), problem: `cannot be written: ${cause}` })
-  })
+  writeWhole(manifestFile(run), `${JSON.stringify({ version: 1, tasks: Object.fromEntries(tasks) }, null, 1)}\n`)
 
 /** Digest of what a task is made by. */
 export const keyOf = (steps: ReadonlyArray<StepRecord>): string =>
-  createHash("sha256")
-    .update(JSON.stringify(sorted(steps)))
-    .digest("hex")
+  createHash("sha256").update(canonical(steps)).digest("hex")
+
+/** JSON that is the same for every order of keys. */
+export const canonical = (value: unknown): string => JSON.stringify(sorted(value))
 
 const sorted = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(sorted)

@@ -2,10 +2,10 @@
 import { readFile } from "node:fs/promises"
 import { basename, dirname, relative, resolve } from "node:path"
 import { Effect, Result, Runtime, Schema } from "effect"
-import { parse, stringify, YAMLParseError } from "yaml"
+import { stringify } from "yaml"
 import { Augmentation } from "#data/augmentation.ts"
 import { ModelConfig } from "#model/config.ts"
-import { decodeSettings, type Override, valueAt, withOverride } from "#pipeline/settings.ts"
+import { decodeSettings, type Override, readYaml, valueAt, withOverride, yamlProblem } from "#pipeline/settings.ts"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
 const NotNegative = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
@@ -108,16 +108,22 @@ const Evaluation = Schema.Struct({
   depth: withDefault(PositiveInt, 10)
 })
 
+const variantName = /^[a-z0-9][a-z0-9-]*$/u
+
 /** Names that the folders and the table of a run have already. */
 const taken = ["decode", "pretrain", "embed", "cluster", "train", "evaluate", "source-only", "mmt"]
 
 const Variants = Schema.Record(
-  Schema.String.check(
-    Schema.isPattern(/^[a-z0-9][a-z0-9-]*$/u, { message: "expected a name of a-z, 0-9 and -" }),
-    Schema.makeFilter((name) => !taken.includes(name) || `expected a name that is none of ${taken.join(", ")}`)
-  ),
+  Schema.String.check(Schema.isPattern(variantName)),
   Schema.Record(Schema.String, Schema.Unknown)
 )
+
+/** What is wrong with the variants' names: the schema of the file's keys would call such a key unknown. */
+const variantProblems = (input: unknown): ReadonlyArray<string> =>
+  Object.keys(Object(valueAt(input, ["variants"]))).flatMap((name) => {
+    if (!variantName.test(name)) return [`variant "${name}": expected a name of a-z, 0-9 and -`]
+    return taken.includes(name) ? [`variant "${name}": expected another name; taken are ${taken.join(", ")}`] : []
+  })
 
 export const RunFile = Schema.Struct({
   /** Of the run; the file's own name where it is not given. */
@@ -162,11 +168,12 @@ export const parseRunFile = (
 ): Effect.Effect<RunConfig, RunFileInvalid> =>
   Effect.gen(function* () {
     const invalid = (problems: ReadonlyArray<string>) => new RunFileInvalid({ file, problems: [...problems] })
-    const yaml = yield* Effect.try({
-      try: () => parse(text, { maxAliasCount: 0, schema: "core" }) as unknown,
-      catch: (cause) => invalid([cause instanceof YAMLParseError ? cause.message.split("\n")[0]! : String(cause)])
-    })
+    const yaml = yield* Effect.try({ try: () => readYaml(text), catch: (cause) => invalid([yamlProblem(cause)]) })
     const input = overrides.reduce(withOverride, yaml)
+    if (typeof input !== "object" || input === null || Array.isArray(input))
+      return yield* invalid([`expected keys and their values, as "data: …", found ${JSON.stringify(input)}`])
+    const misnamed = variantProblems(input)
+    if (misnamed.length > 0) return yield* invalid(misnamed)
     const run = yield* Effect.fromResult(decodeSettings(RunFile, input)).pipe(Effect.mapError(invalid))
     const own = (valueAt(input, ["adapt"]) ?? {}) as object
     const variants = Object.entries(run.variants).map(([name, settings]) =>
@@ -195,7 +202,8 @@ export const readRunFile = (file: string, overrides: ReadonlyArray<Override> = [
     const text = yield* Effect.tryPromise({
       try: () => readFile(file, "utf8"),
       catch: (cause) => {
-        const problem = (cause as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : String(cause)
+        const { code, message } = cause as NodeJS.ErrnoException
+        const problem = code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "it is a folder" : message
         return new RunFileInvalid({ file, problems: [problem] })
       }
     })

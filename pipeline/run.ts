@@ -1,17 +1,17 @@
 /** Executes a run: task by task by its plan, skipping what is done, and keeping the manifest and the events. */
-import { mkdirSync } from "node:fs"
-import { rm } from "node:fs/promises"
+import { mkdir, readdir, rm } from "node:fs/promises"
 import { join, relative } from "node:path"
 import { Effect, Layer } from "effect"
 import { AugmentationPool } from "#data/augmentation-pool.ts"
 import { tensorflowVersion } from "#engine/layout.ts"
 import { Programs } from "#model/trainer.ts"
+import { WriteFailed } from "#pipeline/arrow-file.ts"
 import { keepEvent, type RunEvent, RunListener } from "#pipeline/events.ts"
 import { keyOf, readManifest, type StepRecord, type TaskRecord, writeManifest, writeWhole } from "#pipeline/manifest.ts"
 import { planTasks, type Task } from "#pipeline/plan.ts"
 import { keptRunFile, type RunConfig } from "#pipeline/run-file.ts"
 import { ProgressListener } from "#pipeline/stage.ts"
-import { type Digests, missingInput, stale, stepRecords, type TaskState, taskState } from "#pipeline/state.ts"
+import { digestsOf, missingInput, stale, stepRecords, type TaskState, taskState } from "#pipeline/state.ts"
 import { runTask } from "#pipeline/task.ts"
 import { viewOf } from "#schemas/artifact.ts"
 import { trainMetrics } from "#schemas/train-metrics.ts"
@@ -21,11 +21,6 @@ export interface PlannedTask {
   readonly task: Task
   readonly state: TaskState
 }
-
-const digestsOf =
-  (done: ReadonlyMap<string, TaskRecord>): Digests =>
-  (task, port) =>
-    done.get(task)?.outputs[port]?.files.map(({ sha256 }) => sha256)
 
 /** The state of every task of a run in a folder, which need not exist. Nothing is made. */
 export const planRun = Effect.fn("planRun")(function* (config: RunConfig, folder: string) {
@@ -121,6 +116,28 @@ const removeLeftovers = (folder: string, was: TaskRecord | undefined, now: TaskR
   return Effect.promise(() => Promise.all(left.map((path) => rm(join(folder, path), { force: true }))))
 }
 
+const isAlive = (pid: number) => {
+  try {
+    return process.kill(pid, 0)
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code === "EPERM"
+  }
+}
+
+/** Removes what a process that was killed left half-written: files named `….PID.partial`. */
+const removePartials = (folder: string) =>
+  Effect.promise(async () => {
+    for (const path of await readdir(folder, { recursive: true })) {
+      const pid = /\.(\d+)\.partial$/.exec(path)?.[1]
+      if (pid !== undefined && !isAlive(Number(pid))) await rm(join(folder, path), { force: true })
+    }
+  })
+
+/** A file that `tell` could not write is a failure like any other. */
+const writeFailures = Effect.catchDefect((defect: unknown) =>
+  defect instanceof WriteFailed ? Effect.fail(defect) : Effect.die(defect)
+)
+
 /**
  * Runs all that is not done yet. What fails leaves every finished task as it is, so that the same call goes on from
  * there. The run file is kept as `run.yaml`.
@@ -128,14 +145,15 @@ const removeLeftovers = (folder: string, was: TaskRecord | undefined, now: TaskR
 export const executeRun = Effect.fn("executeRun")(function* (config: RunConfig, folder: string, threads: number) {
   const started = performance.now()
   const listener = yield* RunListener
-  mkdirSync(folder, { recursive: true })
+  yield* Effect.tryPromise({ try: () => mkdir(folder, { recursive: true }), catch: WriteFailed.of(folder) })
   const tell = (event: RunEvent) => {
     keepEvent(join(folder, "events.jsonl"), event)
     listener(event)
   }
   const manifest = yield* readManifest(folder)
   const tasks = planTasks(config)
-  yield* Effect.promise(() => writeWhole(join(folder, "run.yaml"), keptRunFile(config, folder)))
+  yield* removePartials(folder)
+  yield* writeWhole(join(folder, "run.yaml"), keptRunFile(config, folder))
   const done = new Map<string, TaskRecord>()
   const runAll = Effect.forEach(
     tasks,
@@ -166,4 +184,4 @@ export const executeRun = Effect.fn("executeRun")(function* (config: RunConfig, 
   tell({ type: "run-started", run: config.name, tasks: tasks.length, done: manifest.size })
   yield* Effect.provide(runAll, Layer.mergeAll(AugmentationPool.layer(threads), Programs.layer))
   tell({ type: "run-done", run: config.name, seconds: (performance.now() - started) / 1000 })
-})
+}, writeFailures)

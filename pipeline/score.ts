@@ -3,9 +3,10 @@ import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Schema, Stream } from "effect"
 import { inletOf } from "#pipeline/arrow-file.ts"
-import { readManifest } from "#pipeline/manifest.ts"
-import { type ScoreRow, scoreRows } from "#pipeline/plan.ts"
+import { readManifest, type TaskRecord } from "#pipeline/manifest.ts"
+import { planTasks, type ScoreRow, scoreRows } from "#pipeline/plan.ts"
 import { parseRunFile, type RunConfig } from "#pipeline/run-file.ts"
+import { digestsOf, isOfSettings } from "#pipeline/state.ts"
 import { viewOf } from "#schemas/artifact.ts"
 import { metrics } from "#schemas/metrics.ts"
 
@@ -54,17 +55,28 @@ const meanOf = (all: ReadonlyArray<Scores>): Scores =>
     Object.keys(all[0]!).map((name) => [name, all.reduce((sum, scores) => sum + scores[name]!, 0) / all.length])
   )
 
-/** Every row of the table by epoch that the run has evaluated so far. */
+/** The records that belong to the run file, where a run of other settings was changed and not finished. */
+const currentRecords = Effect.fnUntraced(function* (config: RunConfig, manifest: ReadonlyMap<string, TaskRecord>) {
+  const current = new Map<string, TaskRecord>()
+  for (const task of planTasks(config)) {
+    const record = manifest.get(task.id)
+    if (record && (yield* isOfSettings(task, record, digestsOf(current)))) current.set(task.id, record)
+  }
+  return current
+})
+
+/** Every row of the table by epoch that the run has evaluated so far, by the settings of the run file. */
 export const scoreRun = Effect.fn("scoreRun")(function* (config: RunConfig, folder: string) {
-  const manifest = yield* readManifest(folder)
+  const current = yield* currentRecords(config, yield* readManifest(folder))
   const rows: Array<ScoredRow> = []
   for (const row of scoreRows(config)) {
-    const files = row.tasks.map((task) => manifest.get(task)?.outputs.metrics?.files[0]?.path)
+    const files = row.tasks.map((task) => current.get(task)?.outputs.metrics?.files[0]?.path)
     if (files.includes(undefined)) continue
     const networks = yield* Effect.forEach(files, (file) => scoresOf(join(folder, file!)))
     rows.push({ ...row, networks, mean: meanOf(networks) })
   }
-  if (rows.length === 0) return yield* new NoScores({ folder, problem: "nothing is evaluated in it yet" })
+  if (rows.length === 0)
+    return yield* new NoScores({ folder, problem: "nothing is evaluated in it yet by its run.yaml" })
   return rows
 })
 

@@ -1,7 +1,19 @@
 /** Settings by nested keys, of run files and of stages: decoding with errors that name the key, and setting single keys. */
 import { Result, Schema, SchemaIssue } from "effect"
+import { parse, YAMLParseError } from "yaml"
 
 type Path = ReadonlyArray<PropertyKey>
+
+/** The value of a YAML text. Aliases are refused, and what YAML only warns of is passed over. Throws. */
+export const readYaml = (text: string): unknown => parse(text, { maxAliasCount: 0, schema: "core", logLevel: "error" })
+
+/** What `readYaml` threw, in a line. */
+export const yamlProblem = (cause: unknown): string => {
+  if (cause instanceof ReferenceError) return "aliases (*name) are not read; write the value out"
+  if (!(cause instanceof YAMLParseError)) return String(cause)
+  if (cause.code === "MULTIPLE_DOCS") return "it holds several YAML documents, expected one"
+  return cause.message.split("\n")[0]!.replace(/:$/, "")
+}
 
 /** The value at a path of nested keys, if there is one. */
 export const valueAt = (value: unknown, path: Path): unknown =>

@@ -4,7 +4,7 @@ import { stat } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Schema } from "effect"
 import { openDataset, type Split } from "#data/dataset.ts"
-import { fileProblem, keyOf, type StepRecord, type TaskRecord } from "#pipeline/manifest.ts"
+import { canonical, fileProblem, keyOf, type StepRecord, type TaskRecord } from "#pipeline/manifest.ts"
 import type { Source, Step, Task } from "#pipeline/plan.ts"
 import { stageOf } from "#pipeline/stages.ts"
 
@@ -16,10 +16,15 @@ export type TaskState =
 /** Digests of a task's output port, of those tasks that are done. */
 export type Digests = (task: string, port: string) => ReadonlyArray<string> | undefined
 
+export const digestsOf =
+  (done: ReadonlyMap<string, TaskRecord>): Digests =>
+  (task, port) =>
+    done.get(task)?.outputs[port]?.files.map(({ sha256 }) => sha256)
+
 /** Image files are no artifacts: their names, sizes and times of change stand for them. */
 const datasetDigest = (step: Step) =>
   Effect.gen(function* () {
-    const { format, root, split } = { ...step.params, ...step.local } as { format: string; root: string; split: Split }
+    const { format, root, split } = (yield* wholeParams(step)) as { format: string; root: string; split: Split }
     const dataset = yield* openDataset(format, root)
     const hash = createHash("sha256")
     for (const { image } of dataset.splits[split]) {
@@ -60,7 +65,7 @@ const shown = (value: unknown) => (value === undefined ? "none" : JSON.stringify
 const differences = (was: StepRecord | undefined, now: StepRecord): ReadonlyArray<string> => {
   if (was === undefined || was.stage !== now.stage) return [`stage ${now.stage} is new in it`]
   const params = [...new Set([...Object.keys(was.params), ...Object.keys(now.params)])]
-    .filter((key) => JSON.stringify(was.params[key]) !== JSON.stringify(now.params[key]))
+    .filter((key) => canonical(was.params[key]) !== canonical(now.params[key]))
     .map((key) => `${now.stage}.${key}: ${shown(was.params[key])} → ${shown(now.params[key])}`)
   const inputs = Object.keys(now.inputs)
     .filter((port) => String(was.inputs[port]) !== String(now.inputs[port]))
@@ -68,6 +73,29 @@ const differences = (was: StepRecord | undefined, now: StepRecord): ReadonlyArra
   const version = was.version === now.version ? [] : [`stage ${now.stage}: version ${was.version} → ${now.version}`]
   return [...version, ...params, ...inputs]
 }
+
+/**
+ * Whether a record is of the settings that a task has now, and of inputs that are recorded still. Neither files nor
+ * images are looked at, and what has come to the stages since (a version, a parameter) is passed over: this is for
+ * reading results, of which a run that was changed and not finished has old and new ones.
+ */
+export const isOfSettings = (task: Task, record: TaskRecord, digests: Digests): Effect.Effect<boolean> =>
+  Effect.map(Effect.forEach(task.steps, wholeParams), (params) =>
+    task.steps.every((step, i) => {
+      const was = record.steps[i]
+      if (was?.stage !== step.stage) return false
+      const changed = Object.keys(was.params).some((key) => {
+        const now = params[i]![key]
+        return now !== undefined && canonical(was.params[key]) !== canonical(now)
+      })
+      const inputs = Object.entries(step.inputs).every(
+        ([port, sources]) =>
+          String(was.inputs[port]) ===
+          String(sources.flatMap((source) => digests(source.task, source.port) ?? ["none"]))
+      )
+      return !changed && inputs
+    })
+  )
 
 /** The state of a task that is recorded as done or not at all, given what it would be made by now. */
 export const taskState = (run: string, record: TaskRecord | undefined, steps: ReadonlyArray<StepRecord>) =>

@@ -2,7 +2,7 @@
  * What an artifact is: a name, the pinned columns of its record batches and the metadata of its Arrow schema. Every
  * artifact of the pipeline has a module beside this one. Columns beyond the pinned ones pass through untouched.
  */
-import { Schema as ArrowSchema, Field, makeData, RecordBatch, Struct } from "apache-arrow"
+import { Schema as ArrowSchema, type Data, Field, makeData, RecordBatch, Struct } from "apache-arrow"
 import { Result, Schema } from "effect"
 import type { Column } from "./column.ts"
 
@@ -83,10 +83,13 @@ export const columnError = (port: Artifact, schema: ArrowSchema, source: string)
   return undefined
 }
 
+/** Nulls of a column, those within its lists and vectors among them. */
+const nullsIn = (data: Data): number => data.nullCount + data.children.reduce((sum, child) => sum + nullsIn(child), 0)
+
 /** The first pinned column of a batch that holds a null where the artifact allows none. */
 export const nullError = (port: Artifact, batch: RecordBatch, source: string): ColumnError | undefined => {
   for (const [column, { nullable, expected }] of Object.entries(port.columns)) {
-    const found = batch.getChild(column)!.nullCount
+    const found = nullsIn(batch.getChild(column)!.data[0]!)
     if (!nullable && found > 0)
       return new ColumnError({ artifact: port.name, source, column, expected, found: `${found} nulls` })
   }
@@ -144,7 +147,8 @@ export const withExtraColumns = (
   inputPort: Artifact,
   outputPort: Artifact
 ): RecordBatch => {
-  const extra = input.schema.fields.filter((f) => !(f.name in inputPort.columns) && !(f.name in outputPort.columns))
+  const pinned = (name: string) => Object.hasOwn(inputPort.columns, name) || Object.hasOwn(outputPort.columns, name)
+  const extra = input.schema.fields.filter(({ name }) => !pinned(name))
   if (extra.length === 0) return output
   const fields = [...output.schema.fields, ...extra]
   const children = [...output.data.children, ...extra.map((f) => input.getChild(f.name)!.data[0]!)]

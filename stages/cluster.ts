@@ -35,20 +35,23 @@ export class EmbeddingsUnusable extends Schema.TaggedError<EmbeddingsUnusable>()
 
 const ownWidth = (values: Float32Array, rows: number) => (rows === 0 ? 0 : values.length / rows)
 
-/** All embeddings in one array; fails on a value that is no finite number. */
+/** All embeddings in one array; fails on one of another length and on a value that is no finite number. */
 const collectPoints = (inlet: Inlet<typeof embeddings>, batches: ReadonlyArray<RecordBatch>) =>
   Effect.gen(function* () {
-    const views = batches.map((batch) => viewOf(embeddings, batch))
-    const rows = batches.reduce((sum, batch) => sum + batch.numRows, 0)
-    const dimension = views[0] ? ownWidth(views[0].embedding, batches[0]!.numRows) : 0
+    const unusable = (problem: string) => new EmbeddingsUnusable({ source: inlet.source, problem })
+    const views = batches.filter(({ numRows }) => numRows > 0).map((batch) => viewOf(embeddings, batch))
+    const rows = views.reduce((sum, { image }) => sum + image.length, 0)
+    const dimension = views[0] ? ownWidth(views[0].embedding, views[0].image.length) : 0
     const values = new Float32Array(rows * dimension)
     let at = 0
-    for (const [index, { embedding, image }] of views.entries()) {
+    for (const { embedding, image } of views) {
+      const width = ownWidth(embedding, image.length)
+      if (width !== dimension)
+        return yield* unusable(`image "${image[0]}" has ${width} values, those before it ${dimension}`)
       const wrong = embedding.findIndex((value) => !Number.isFinite(value))
       if (wrong >= 0) {
-        const width = ownWidth(embedding, batches[index]!.numRows)
         const found = `column "embedding" of image "${image[Math.floor(wrong / width)]}" holds ${embedding[wrong]}`
-        return yield* new EmbeddingsUnusable({ source: inlet.source, problem: `${found}, expected finite numbers` })
+        return yield* unusable(`${found}, expected finite numbers`)
       }
       values.set(embedding, at)
       at += embedding.length
@@ -67,6 +70,10 @@ const initialCentroids = (inlet: Inlet<typeof centroids>, classes: number, dimen
       for (const [row, at] of label.entries()) {
         if (at < 0 || at >= classes || seen.has(at) || width !== dimension) {
           const problem = `label ${at} with ${width} values, expected each of 0 … ${classes - 1} once with ${dimension} values`
+          return yield* new EmbeddingsUnusable({ source: inlet.source, problem })
+        }
+        if (!centroid.subarray(row * width, (row + 1) * width).every(Number.isFinite)) {
+          const problem = `centroid ${at} holds a value that is no finite number`
           return yield* new EmbeddingsUnusable({ source: inlet.source, problem })
         }
         seen.add(at)

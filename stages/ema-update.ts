@@ -1,6 +1,6 @@
 /** ema-update: after each training step, moves every mean teacher towards its student. */
 import { Deferred, Effect, Schema, Stream } from "effect"
-import { moveTeacher, warmedUpAlpha } from "#model/mean-teacher.ts"
+import { moveTeacher, teacherOf, warmedUpAlpha } from "#model/mean-teacher.ts"
 import { Networks } from "#model/networks.ts"
 import { optionalPort, port, stage } from "#pipeline/stage.ts"
 import { checkpoint } from "#schemas/checkpoint.ts"
@@ -12,7 +12,12 @@ export const EmaUpdateParams = Schema.Struct({
   momentum: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })).pipe(
     Schema.withDecodingDefaultKey(Effect.succeed(0.999))
   )
-})
+}).check(
+  Schema.makeFilter(({ students }) => {
+    const unnamed = students.find((name) => teacherOf(name) === name)
+    return unnamed === undefined || `students: "${unnamed}" has no mean teacher; expected a name as "student-1"`
+  })
+)
 
 export const emaUpdateStage = stage({
   name: "ema-update",
@@ -39,7 +44,7 @@ export const emaUpdateStage = stage({
         if (networks.trainer) return networks.trainer.moveTeachers(alpha)
         for (const name of students) {
           const student = yield* networks.get(name)
-          const teacher = yield* networks.get(name.replace("student", "teacher"))
+          const teacher = yield* networks.get(teacherOf(name))
           moveTeacher(networks.session.tf, teacher.parameters, student.parameters, alpha)
         }
       })

@@ -11,7 +11,7 @@ import { optionalPort, ProgressListener, port, stage } from "#pipeline/stage.ts"
 import { batchOf, metadataOf, viewOf, withExtraColumns } from "#schemas/artifact.ts"
 import { checkpoint } from "#schemas/checkpoint.ts"
 import { embeddings } from "#schemas/embeddings.ts"
-import { images } from "#schemas/images.ts"
+import { images, pixelsError } from "#schemas/images.ts"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
 
@@ -61,6 +61,8 @@ export const embedStage = stage({
         Effect.gen(function* () {
           const view = viewOf(images, batch)
           const { height, width } = Result.getOrThrow(metadataOf(images, batch, inputs.images.source))
+          const unfit = pixelsError(batch, { height, width }, inputs.images.source)
+          if (unfit !== undefined) return yield* unfit
           const bytes = height * width * 3
           const dimension = used[0]!.dimension
           const embedding = new Float32Array(batch.numRows * dimension)

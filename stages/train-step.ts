@@ -7,6 +7,7 @@ import { Deferred, Effect, Result, Schema, Stream } from "effect"
 import { adamDefaults } from "#model/adam.ts"
 import { ModelConfig } from "#model/config.ts"
 import { LearningRateSchedule, learningRate } from "#model/learning-rate.ts"
+import { teacherOf } from "#model/mean-teacher.ts"
 import { Networks, type NetworksShape } from "#model/networks.ts"
 import { LossSettings, mmtLoss } from "#model/objective.ts"
 import { compiledTrainer, eagerTrainer, Programs, type Trainer } from "#model/trainer.ts"
@@ -39,9 +40,18 @@ export const TrainStepParams = Schema.Struct({
   ),
   /** Runs each step as one call of a compiled graph; op by op it takes more than twice the time. */
   compiled: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(true))),
-  /** Where no checkpoint is given: the students' architecture, and the seed of their weights. */
+  /** Where no checkpoint is given: the students' architecture, and the seed of the first one's weights, others count on. */
   initial: Schema.optionalKey(Schema.Struct({ model: ModelConfig, seed: Schema.Int }))
-})
+}).check(
+  Schema.makeFilter(({ students, meanTeachers, loss: { weights } }) => {
+    if (students.length === 0) return "students: expected at least one network"
+    if (Object.values(weights).every((weight) => weight === 0)) return "loss.weights: expected one above 0 at least"
+    if (!meanTeachers && weights.softIdentity + weights.softTriplet > 0)
+      return "loss.weights: softIdentity and softTriplet must be 0 without meanTeachers, which give the soft labels"
+    const unnamed = meanTeachers ? students.find((name) => teacherOf(name) === name) : undefined
+    return unnamed === undefined || `students: "${unnamed}" has no mean teacher; expected a name as "student-1"`
+  })
+)
 
 /** A loss became NaN or infinite. The networks of the last checkpoint are untouched. */
 export class LossNotFinite extends Schema.TaggedError<LossNotFinite>()("LossNotFinite", {
@@ -65,14 +75,12 @@ export class BatchUnusable extends Schema.TaggedError<BatchUnusable>()("BatchUnu
   }
 }
 
-const teacherOf = (student: string) => student.replace("student", "teacher")
-
 /** The students and their teachers, from the checkpoint, the session or a seed. */
 const prepareNetworks = (networks: NetworksShape, params: typeof TrainStepParams.Type, classes: number) =>
   Effect.gen(function* () {
     const { students, initial, meanTeachers } = params
     if (initial && networks.names().length === 0)
-      for (const name of students) networks.create(name, initial.model, classes, initial.seed)
+      for (const [i, name] of students.entries()) networks.create(name, initial.model, classes, initial.seed + i)
     const trained = yield* Effect.forEach(students, networks.get)
     const teachers = meanTeachers
       ? yield* Effect.forEach(trained, (student) => {
@@ -83,7 +91,7 @@ const prepareNetworks = (networks: NetworksShape, params: typeof TrainStepParams
     return { trained, teachers }
   })
 
-/** Classifier weights from cluster centroids: their rows L2-normalised, in the order of the labels. */
+/** Classifier weights from cluster centroids: their rows L2-normalised, in the order of the labels, and their width. */
 const classifierFrom = (inlet: Inlet<typeof centroids>) =>
   Effect.gen(function* () {
     const rows = (yield* Stream.runCollect(inlet.batches)).flatMap((batch) => {
@@ -91,17 +99,23 @@ const classifierFrom = (inlet: Inlet<typeof centroids>) =>
       const width = centroid.length / label.length
       return Array.from(label, (at, row) => [at, centroid.subarray(row * width, (row + 1) * width)] as const)
     })
+    const wrong = (problem: string) => new BatchUnusable({ source: inlet.source, problem })
     const sorted = rows.sort(([a], [b]) => a - b)
-    if (sorted.some(([label], row) => label !== row)) {
-      const problem = `its labels are not 0 … ${sorted.length - 1}, each once`
-      return yield* new BatchUnusable({ source: inlet.source, problem })
-    }
-    return Float32Array.from(
+    if (sorted.length === 0) return yield* wrong("it holds no centroids")
+    if (sorted.some(([label], row) => label !== row))
+      return yield* wrong(`its labels are not 0 … ${sorted.length - 1}, each once`)
+    const width = sorted[0]![1].length
+    const other = sorted.find(([, centroid]) => centroid.length !== width)
+    if (other) return yield* wrong(`centroid ${other[0]} has ${other[1].length} values, the first one ${width}`)
+    const infinite = sorted.find(([, centroid]) => !centroid.every(Number.isFinite))
+    if (infinite) return yield* wrong(`centroid ${infinite[0]} holds a value that is no finite number`)
+    const weights = Float32Array.from(
       sorted.flatMap(([, centroid]) => {
         const norm = Math.max(Math.hypot(...centroid), 1e-12)
         return Array.from(centroid, (value) => value / norm)
       })
     )
+    return { weights, width, source: inlet.source }
   })
 
 /** What a trainer takes: the pixels of each student's view, and the labels that they share. */
@@ -119,12 +133,18 @@ const readBatch = (batch: RecordBatch, source: string, students: number): Effect
   const images = rows < 0 ? view.length : rows
   const values = height * width * 3
   const wrong = (problem: string) => Effect.fail(new BatchUnusable({ source, problem }))
+  if (view.length === 0) return wrong("a batch without rows")
   if (images * students > view.length || !view.every((v, row) => v === Math.floor(row / images)))
     return wrong(`column "view": expected ${students} views of the same rows, one after the other`)
   if (pixels.length !== view.length * values) {
     const found = pixels.length / view.length
     return wrong(`column "pixels": ${found} values a row, expected ${height}·${width}·3 as its metadata says`)
   }
+  const differing = label.findIndex((l, row) => l !== label[row % images])
+  if (differing >= 0)
+    return wrong(
+      `column "label": row ${differing} is ${label[differing]}, in view 0 it is ${label[differing % images]}`
+    )
   const views = Array.from({ length: students }, (_, i) =>
     pixels.subarray(i * images * values, (i + 1) * images * values)
   )
@@ -188,7 +208,13 @@ export const trainStepStage = stage({
       const prepare = (batch: Batch, classes: number) =>
         Effect.gen(function* () {
           const { trained, teachers } = yield* prepareNetworks(networks, params, classes)
-          if (classifier) for (const network of [...trained, ...teachers]) network.setClassifier(classifier)
+          const all = [...trained, ...teachers]
+          const unfit = all.find(({ dimension }) => classifier && dimension !== classifier.width)
+          if (classifier && unfit) {
+            const problem = `its centroids have ${classifier.width} values, the features of ${unfit.name} ${unfit.dimension}`
+            return yield* new BatchUnusable({ source: classifier.source, problem })
+          }
+          if (classifier) for (const network of all) network.setClassifier(classifier.weights)
           const adam = networks.optimizer(trained, { ...adamDefaults, weightDecay }, optimizer === "fresh")
           const spec = { students: trained, teachers, adam, loss, weightDecay, batch: batch.size }
           const trainer = params.compiled ? yield* compiledTrainer(programs, tf, spec) : eagerTrainer(tf, spec)
@@ -211,7 +237,11 @@ export const trainStepStage = stage({
           const rate = learningRate(schedule, epoch, iteration, iterations)
           const losses = trainer.step(batch.views, batch.labels, rate)
           const bad = [...losses].find(([, value]) => !Number.isFinite(value))
-          if (bad !== undefined) return yield* new LossNotFinite({ epoch, iteration, term: bad[0], value: bad[1] })
+          if (bad !== undefined) {
+            // The networks stay as they were when they last left the trainer.
+            networks.trainer = undefined
+            return yield* new LossNotFinite({ epoch, iteration, term: bad[0], value: bad[1] })
+          }
           const row = metricsRow(epoch, iteration, losses, rate, performance.now() - start)
           // Signals, finished augmentations and progress get their turn between two steps.
           yield* Effect.yieldNow

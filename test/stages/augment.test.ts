@@ -1,17 +1,18 @@
-import { mkdtemp, rm } from "node:fs/promises"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { RecordBatch } from "apache-arrow"
-import { Effect, Schema, Stream } from "effect"
+import { Effect, Schema } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { imagenetNormalisation, normalisationTable } from "#data/augmentation.ts"
 import { AugmentationPool } from "#data/augmentation-pool.ts"
-import { inletOf, writeBatches } from "#pipeline/arrow-file.ts"
+import { inletOf } from "#pipeline/arrow-file.ts"
 import { batchOf, metadataOf, viewOf } from "#schemas/artifact.ts"
 import { batches } from "#schemas/batches.ts"
 import { images } from "#schemas/images.ts"
 import { pseudoLabels } from "#schemas/pseudo-labels.ts"
 import { AugmentParams, augmentStage } from "#stages/augment.ts"
+import { arrowBytes } from "../schemas/arrow-bytes.ts"
 import { drain, inlet } from "./run-stage.ts"
 
 const size = { height: 4, width: 2 }
@@ -37,12 +38,8 @@ let files: ReadonlyArray<string>
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "augment-"))
   files = ["a.arrow", "b.arrow"].map((name) => join(folder, name))
-  await Effect.runPromise(
-    Effect.gen(function* () {
-      yield* writeBatches(files[0]!, Stream.make(imageBatch(0, 7), imageBatch(7, 12)))
-      yield* writeBatches(files[1]!, Stream.make(imageBatch(12, rows)))
-    })
-  )
+  await writeFile(files[0]!, arrowBytes([imageBatch(0, 7), imageBatch(7, 12)]))
+  await writeFile(files[1]!, arrowBytes([imageBatch(12, rows)]))
 })
 afterAll(() => rm(folder, { recursive: true }))
 

@@ -1,0 +1,125 @@
+/**
+ * The layers of a network on its variables: convolutions with their normalisation, as they are in training and in evaluation
+ * or folded into one for inference; the pooling of a feature map.
+ */
+import type * as tfjs from "@tensorflow/tfjs-node-gpu"
+import {
+  type Affine,
+  type BatchNorm,
+  batchNormEvaluate,
+  batchNormTrain,
+  conv2d,
+  evaluationAffine,
+  instanceNorm
+} from "#engine/layers.ts"
+import type { SessionShape } from "#engine/session.ts"
+import type { TensorFlow } from "#engine/tensorflow.ts"
+import type { Convolution, ConvolutionLayer } from "#model/resnet.ts"
+
+/** Variables by the names of PyTorch's state_dict. */
+export type Variables = ReadonlyMap<string, tfjs.Variable>
+
+/** A BatchNorm by its name, on x [N, H, W, C]. */
+export type NormLayer = (name: string, x: tfjs.Tensor4D) => tfjs.Tensor4D
+
+const affineOf = (variables: Variables, name: string): Affine => ({
+  scale: variables.get(`${name}.weight`)!,
+  shift: variables.get(`${name}.bias`)!
+})
+
+const batchNormOf = (variables: Variables, name: string): BatchNorm => ({
+  ...affineOf(variables, name),
+  runningMean: variables.get(`${name}.running_mean`)!,
+  runningVariance: variables.get(`${name}.running_var`)!
+})
+
+/** BatchNorm by the batch's statistics; with `samples`, each consecutive group of so many images by its own. */
+export const trainingNorm =
+  (tf: TensorFlow, variables: Variables, samples: number | undefined): NormLayer =>
+  (name, x) =>
+    batchNormTrain(tf, x, batchNormOf(variables, name), samples === undefined ? 1 : x.shape[0] / samples)
+
+/** BatchNorm by the running statistics. */
+export const evaluationNorm =
+  (tf: TensorFlow, variables: Variables): NormLayer =>
+  (name, x) =>
+    batchNormEvaluate(tf, x, batchNormOf(variables, name))
+
+const convolve = (tf: TensorFlow, { size, stride }: Convolution, x: tfjs.Tensor4D, kernel: tfjs.Tensor) =>
+  conv2d(tf, x, kernel as tfjs.Tensor4D, stride, (size - 1) / 2)
+
+/** The channels of `x` that are instance normalisation's, normalised by it, beside the others as `rest` makes them. */
+const withInstanceNorm = (
+  tf: TensorFlow,
+  variables: Variables,
+  { norm, channels, instanceChannels }: Convolution,
+  x: tfjs.Tensor4D,
+  rest: (x: tfjs.Tensor4D) => tfjs.Tensor4D
+): tfjs.Tensor4D => {
+  if (instanceChannels === 0) return rest(x)
+  const [first, others] = tf.split(x, [instanceChannels, channels - instanceChannels], 3) as Array<tfjs.Tensor4D>
+  return tf.concat([instanceNorm(tf, first!, affineOf(variables, `${norm}.IN`)), rest(others!)], 3)
+}
+
+const batchNormName = ({ norm, instanceChannels }: Convolution) => (instanceChannels > 0 ? `${norm}.BN` : norm)
+
+/** Convolutions followed by their normalisation. */
+export const normalisedConvolutions =
+  (tf: TensorFlow, variables: Variables, norm: NormLayer): ConvolutionLayer =>
+  (convolution, x) => {
+    const y = convolve(tf, convolution, x, variables.get(`${convolution.name}.weight`)!)
+    return withInstanceNorm(tf, variables, convolution, y, (rest) => norm(batchNormName(convolution), rest))
+  }
+
+/**
+ * Convolutions for inference: BatchNorm's factor is in the kernel, and its offset is the bias. They are folded when they are
+ * asked for and a variable was assigned since the last time, into variables of the session that begin with `prefix`.
+ */
+export const foldedConvolutions = (
+  { tf, variable }: SessionShape,
+  prefix: string,
+  variables: Variables,
+  convolutions: ReadonlyArray<Convolution>
+): (() => ConvolutionLayer) => {
+  const folded = new Map<string, { readonly kernel: tfjs.Variable; readonly bias: tfjs.Variable }>()
+  let values: ReadonlyArray<tfjs.DataId> = []
+  const fold = (convolution: Convolution) =>
+    tf.tidy(() => {
+      const { name, instanceChannels } = convolution
+      const { factor, offset } = evaluationAffine(tf, batchNormOf(variables, batchNormName(convolution)))
+      const factors = tf.concat([tf.ones([instanceChannels]), factor])
+      const kernel = tf.mul(variables.get(`${name}.weight`)!, factors)
+      const bias = tf.concat([tf.zeros([instanceChannels]), offset])
+      folded.set(name, {
+        kernel: variable(`${prefix}${name}.kernel`, () => kernel),
+        bias: variable(`${prefix}${name}.bias`, () => bias)
+      })
+    })
+  const layer: ConvolutionLayer = (convolution, x) => {
+    const { kernel, bias } = folded.get(convolution.name)!
+    const y = tf.add(convolve(tf, convolution, x, kernel), bias) as tfjs.Tensor4D
+    return withInstanceNorm(tf, variables, convolution, y, (rest) => rest)
+  }
+  return () => {
+    // An assignment gives a variable another data id.
+    const current = [...variables.values()].map(({ dataId }) => dataId)
+    if (current.some((dataId, at) => dataId !== values[at])) {
+      for (const convolution of convolutions) fold(convolution)
+      values = current
+    }
+    return layer
+  }
+}
+
+/** Each channel's average [N, C] over a map [N, h, w, C]. */
+export const averagePool = (tf: TensorFlow, map: tfjs.Tensor4D): tfjs.Tensor2D => tf.mean(map, [1, 2])
+
+/**
+ * GeM pooling, mean(max(x, 1e-6)^p)^(1/p) [N, C] over a map [N, h, w, C]; `p` [1].
+ * Source: Radenović et al., TPAMI 2019; OpenUnReID's `GeneralizedMeanPoolingP`.
+ */
+export const gemPool = (tf: TensorFlow, map: tfjs.Tensor4D, p: tfjs.Tensor): tfjs.Tensor2D => {
+  // Powers by way of logarithms: the gradients of both x and p need no other power.
+  const powers = tf.exp(tf.mul(tf.log(tf.maximum(map, 1e-6)), p))
+  return tf.exp(tf.div(tf.log(tf.mean(powers, [1, 2])), p))
+}

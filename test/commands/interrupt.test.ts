@@ -1,0 +1,118 @@
+/** A run that is interrupted, killed and taken up again ends with the same bytes as one that nobody disturbed. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import {
+  digests,
+  drawPair,
+  events,
+  filesBelow,
+  mmt,
+  partials,
+  repository,
+  start,
+  startedTasks,
+  startMmt,
+  tinyRun,
+  writeRunFile
+} from "./mmt.ts"
+
+let home: string
+/** How long a command that does nothing takes here: the measure of what is quick on this machine. */
+let nothing: number
+const disturbed = () => join(home, "disturbed")
+const args = ["run", "tiny.yaml", "--out", "disturbed", "--threads", "2"]
+
+beforeAll(async () => {
+  home = mkdtempSync(join(tmpdir(), "mmt-interrupt-"))
+  await drawPair(home)
+  const text = tinyRun
+    .replace("pretrain: { epochs: 2,", "pretrain: { epochs: 1,")
+    .replace("adapt: { epochs: 2, iterations: 3,", "adapt: { epochs: 2, iterations: 30,")
+  writeRunFile(home, `${text}evaluate: { every: 2 }\n`)
+  const before = performance.now()
+  await mmt(home, "--version")
+  nothing = performance.now() - before
+}, 120_000)
+
+afterAll(() => rmSync(home, { recursive: true, force: true }))
+
+/** Waits until the disturbed run has started a task. */
+const taskStarted = async (task: string, child: { readonly exitCode: number | null }) => {
+  while (!startedTasks(disturbed()).includes(task)) {
+    if (child.exitCode !== null) throw new Error(`the run ended before ${task}`)
+    await sleep(3)
+  }
+}
+
+/** Sends a signal and gives the exit code and the milliseconds until the end. */
+const end = async ({ child, ended }: ReturnType<typeof startMmt>, signal: NodeJS.Signals) => {
+  const before = performance.now()
+  child.kill(signal)
+  const { code, err } = await ended
+  return { code, err, millis: performance.now() - before }
+}
+
+/** Two seconds, more only where even a command that does nothing takes that long. */
+const soon = () => Math.max(2000, 3 * nothing)
+
+const recorded = () => {
+  const file = join(disturbed(), "manifest.json")
+  return existsSync(file) ? Object.keys((JSON.parse(readFileSync(file, "utf8")) as { tasks: object }).tasks) : []
+}
+
+describe("a disturbed run", () => {
+  it("ends at once when it is interrupted while decoding", async () => {
+    const run = startMmt(home, ...args)
+    await taskStarted("decode/source-train", run.child)
+    const { code, err, millis } = await end(run, "SIGINT")
+    expect(code).toBe(130)
+    expect(millis).toBeLessThan(soon())
+    expect(err).not.toMatch(/\n\s+at /)
+    expect(recorded()).toEqual([])
+    expect(partials(disturbed())).toEqual([])
+  })
+
+  it("may be killed, and removes later what was half-written then, but not what another process writes", async () => {
+    const run = startMmt(home, ...args)
+    await taskStarted("pretrain/student-2/epoch-001", run.child)
+    await end(run, "SIGKILL")
+    expect(recorded()).toContain("pretrain/student-1/epoch-001")
+    expect(recorded()).not.toContain("pretrain/student-2/epoch-001")
+    const folder = join(disturbed(), "pretrain/student-1/epoch-001")
+    writeFileSync(join(folder, `.checkpoint.arrow.${run.child.pid}.partial`), "half")
+    writeFileSync(join(folder, `.checkpoint.arrow.${process.pid}.partial`), "half")
+  })
+
+  it("ends at once when it is interrupted while training, also through the launcher", async () => {
+    const run = start(process.execPath, [join(repository, "cli/launch.mjs"), ...args], home)
+    await taskStarted("train/epoch-002", run.child)
+    await sleep(400)
+    const { code, err, millis } = await end(run, "SIGINT")
+    expect(code).toBe(130)
+    expect(millis).toBeLessThan(soon())
+    expect(err).not.toMatch(/\n\s+at /)
+    expect(recorded()).toContain("cluster/epoch-002")
+    expect(recorded()).not.toContain("train/epoch-002")
+    expect(filesBelow(join(disturbed(), "train/epoch-002"))).toEqual([])
+    const own = `pretrain/student-1/epoch-001/.checkpoint.arrow.${process.pid}.partial`
+    expect(partials(disturbed())).toEqual([own])
+    rmSync(join(disturbed(), own))
+  })
+
+  it("goes on where it was, and ends with the bytes of an undisturbed run", async () => {
+    const [on, whole] = await Promise.all([
+      mmt(home, ...args),
+      mmt(home, "run", "tiny.yaml", "--out", "undisturbed", "--threads", "1")
+    ])
+    expect(on.code, on.err).toBe(0)
+    expect(whole.code, whole.err).toBe(0)
+    expect(digests(disturbed())).toEqual(digests(join(home, "undisturbed")))
+    expect(partials(home)).toEqual([])
+    const done = events(disturbed()).flatMap(({ type, task }) => (type === "task-done" ? [task] : []))
+    expect(new Set(done).size).toBe(done.length)
+    expect(on.out.replace("disturbed", "")).toContain("target test, %")
+  })
+})

@@ -1,0 +1,188 @@
+/** The plan of a run: which tasks there are, in which order, and where each takes its inputs from. */
+import { Effect } from "effect"
+import fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import { planTasks, type ScoreRow, scoreRows, type Task } from "#pipeline/plan.ts"
+import { parseRunFile, type RunConfig } from "#pipeline/run-file.ts"
+import type { Port } from "#pipeline/stage.ts"
+import { stageOf } from "#pipeline/stages.ts"
+
+const data = "data: { source: { root: a }, target: { root: b } }\n"
+const config = (text = ""): RunConfig => Effect.runSync(parseRunFile(data + text, "/runs/plan.yaml"))
+const baseline = "variants: { baseline: { softIdentity: 0, softTriplet: 0, meanTeachers: false } }"
+
+const chain = (task: Task) => task.steps.map(({ stage }) => stage).join(" → ")
+const portsOf = (task: Task) => stageOf(task.steps.at(-1)!.stage).outputs as Readonly<Record<string, Port>>
+
+/** All that holds for the plan of any run. */
+const expectSound = (run: RunConfig) => {
+  const tasks = planTasks(run)
+  const before = new Map<string, Task>()
+  for (const task of tasks) {
+    expect(before.has(task.id), `${task.id} is there once`).toBe(false)
+    for (const step of task.steps) {
+      const ports = stageOf(step.stage).inputs as Readonly<Record<string, Port>>
+      for (const [port, sources] of Object.entries(step.inputs)) {
+        expect(ports, `${task.id}: ${step.stage} has the port`).toHaveProperty([port])
+        expect(sources.length).toBeGreaterThan(0)
+        for (const source of sources) {
+          const maker = before.get(source.task)
+          expect(maker, `${task.id} takes ${source.task}, which comes before it`).toBeDefined()
+          expect(portsOf(maker!)[source.port]?.artifact.name).toBe(ports[port]!.artifact.name)
+        }
+      }
+    }
+    expectFed(task)
+    before.set(task.id, task)
+  }
+  for (const row of scoreRows(run)) expectScored(row, before)
+}
+
+/** Every required port of every step gets something: a named source, or what the step before it gives. */
+const expectFed = (task: Task) => {
+  for (const [i, step] of task.steps.entries()) {
+    const given = i === 0 ? {} : stageOf(task.steps[i - 1]!.stage).outputs
+    for (const [name, { optional }] of Object.entries(stageOf(step.stage).inputs as Record<string, Port>))
+      if (!optional) expect({ ...given, ...step.inputs }, `${task.id}: ${step.stage}.${name}`).toHaveProperty([name])
+  }
+}
+
+const expectScored = ({ tasks }: ScoreRow, planned: ReadonlyMap<string, Task>) => {
+  expect(tasks).toHaveLength(2)
+  for (const id of tasks) expect(chain(planned.get(id)!)).toBe("evaluate")
+}
+
+describe("any plan", () => {
+  const small = fc.integer({ min: 1, max: 5 })
+  const runs = fc.record({
+    pretrain: small,
+    adapt: small,
+    every: small,
+    meanTeachers: fc.boolean(),
+    variants: fc.dictionary(fc.stringMatching(/^v[a-z0-9-]{0,4}$/), fc.record({ epochs: small }), { maxKeys: 3 })
+  })
+
+  it("takes every input from a port of an earlier task", () => {
+    fc.assert(
+      fc.property(runs, ({ pretrain, adapt, every, meanTeachers, variants }) => {
+        const soft = meanTeachers ? {} : { softIdentity: 0, softTriplet: 0 }
+        const text = JSON.stringify({
+          data: { source: { root: "a" }, target: { root: "b" } },
+          pretrain: { epochs: pretrain },
+          adapt: { epochs: adapt, meanTeachers, ...soft },
+          evaluate: { every },
+          variants
+        })
+        const run = Effect.runSync(parseRunFile(text, "any.yaml"))
+        expectSound(run)
+        const rows = scoreRows(run).filter(({ name }) => name === "mmt")
+        expect(rows.map(({ epoch }) => epoch)).toEqual(
+          Array.from({ length: adapt }, (_, i) => i + 1).filter((epoch) => epoch % every === 0 || epoch === adapt)
+        )
+      }),
+      { numRuns: 60 }
+    )
+  })
+
+  it("is the same each time", () => {
+    expect(planTasks(config(baseline))).toEqual(planTasks(config(baseline)))
+  })
+})
+
+describe("the paper's plan", () => {
+  const tasks = planTasks(config(baseline))
+  const count = (pattern: RegExp) => tasks.filter(({ id }) => pattern.test(id)).length
+
+  it("has 4 decodings, 2 × 80 epochs of pre-training and 40 epochs of each adaptation", () => {
+    expect(count(/^decode\//)).toBe(4)
+    expect(count(/^pretrain\/student-[12]\/epoch-\d{3}$/)).toBe(160)
+    for (const folder of ["", "baseline/"]) {
+      expect(count(new RegExp(`^${folder}cluster/epoch-\\d{3}$`))).toBe(40)
+      expect(count(new RegExp(`^${folder}train/epoch-\\d{3}$`))).toBe(40)
+      expect(count(new RegExp(`^${folder}embed/epoch-\\d{3}/target-train$`))).toBe(40)
+      expect(count(new RegExp(`^${folder}evaluate/epoch-\\d{3}/[a-z]+-[12]$`))).toBe(80)
+    }
+    // Of each adaptation and epoch: embed, cluster, train, and for 2 networks 2 embeddings and a score.
+    expect(tasks).toHaveLength(4 + 160 + 2 * 3 + 2 * 40 * (3 + 2 * 3))
+  })
+
+  it("evaluates every tenth epoch and the last, if asked", () => {
+    const epochs = scoreRows(config("evaluate: { every: 15 }"))
+      .filter(({ name }) => name === "mmt")
+      .map(({ epoch }) => epoch)
+    expect(epochs).toEqual([15, 30, 40])
+  })
+
+  it("chains augmentation, training and teachers' updates in one task", () => {
+    const of = (id: string) => chain(tasks.find((task) => task.id === id)!)
+    expect(of("pretrain/student-1/epoch-001")).toBe("augment → train-step")
+    expect(of("train/epoch-040")).toBe("augment → train-step → ema-update")
+    expect(of("baseline/train/epoch-040")).toBe("augment → train-step")
+  })
+
+  it("has no mean teachers in the baseline, whose students are clustered and evaluated", () => {
+    const own = tasks.filter(({ id }) => id.startsWith("baseline/"))
+    expect(own.flatMap(({ steps }) => steps).filter(({ stage }) => stage === "ema-update")).toEqual([])
+    expect(own.filter(({ id }) => id.includes("teacher"))).toEqual([])
+    const embedding = own.find(({ id }) => id === "baseline/embed/epoch-002/target-train")!.steps[0]!
+    expect(embedding.params.networks).toEqual(["student-1", "student-2"])
+  })
+
+  it("clusters by the students first and by the teachers from the second epoch on", () => {
+    const step = (epoch: string) => tasks.find(({ id }) => id === `embed/${epoch}/target-train`)!.steps[0]!
+    expect(step("epoch-001").params.networks).toEqual(["student-1", "student-2"])
+    expect(step("epoch-001").inputs.checkpoint).toEqual([
+      { task: "pretrain/student-1/epoch-080", port: "checkpoint" },
+      { task: "pretrain/student-2/epoch-080", port: "checkpoint" }
+    ])
+    expect(step("epoch-002").params.networks).toEqual(["teacher-1", "teacher-2"])
+    expect(step("epoch-002").inputs.checkpoint).toEqual([{ task: "train/epoch-001", port: "checkpoint" }])
+  })
+
+  it("never reads the target's own labels in training", () => {
+    const training = tasks.filter(({ id }) => /(^|\/)train\/epoch/.test(id))
+    for (const { steps } of training) expect(steps[0]!.inputs).toHaveProperty("pseudo-labels")
+  })
+
+  it("weighs the losses as λ says, and those of the pre-training as supervised", () => {
+    const weights = (id: string) => {
+      const step = tasks.find((task) => task.id === id)!.steps.find(({ stage }) => stage === "train-step")!
+      return (step.params.loss as { weights: Record<string, number> }).weights
+    }
+    expect(weights("train/epoch-001").identity).toBe(0.5)
+    expect(weights("train/epoch-001").triplet).toBeCloseTo(0.2, 12)
+    expect(weights("train/epoch-001")).toMatchObject({ softIdentity: 0.5, softTriplet: 0.8 })
+    expect(weights("baseline/train/epoch-001")).toEqual({ identity: 1, triplet: 1, softIdentity: 0, softTriplet: 0 })
+    expect(weights("pretrain/student-2/epoch-080")).toEqual({
+      identity: 1,
+      triplet: 1,
+      softIdentity: 0,
+      softTriplet: 0
+    })
+  })
+
+  it("starts the two students from different seeds, and every seed follows from the run's", () => {
+    const seeds = (run: RunConfig) =>
+      planTasks(run)
+        .flatMap(({ steps }) => steps)
+        .flatMap(({ params }) => (params.seed === undefined ? [] : [params.seed]))
+    const initial = tasks.filter(({ id }) => /^pretrain\/.*epoch-001$/.test(id)).map(({ steps }) => steps[1]!.params)
+    expect(new Set(initial.map((params) => (params.initial as { seed: number }).seed)).size).toBe(2)
+    const other = seeds(config("seed: 2"))
+    expect(seeds(config("seed: 1")).filter((seed) => other.includes(seed))).toEqual([])
+  })
+
+  it("puts the data's place into parameters of the machine, which make no task stale", () => {
+    const decode = planTasks(config())[0]!.steps[0]!
+    expect(decode.params).not.toHaveProperty("root")
+    expect(decode.local).toEqual({ root: "/runs/a" })
+  })
+
+  it("shows source only first, then the variants, then MMT", () => {
+    expect([...new Set(scoreRows(config(baseline)).map(({ name }) => name))]).toEqual([
+      "source-only",
+      "baseline",
+      "mmt"
+    ])
+  })
+})
