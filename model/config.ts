@@ -2,6 +2,7 @@
 import { Schema } from "effect"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
+const OddInt = PositiveInt.check(Schema.makeFilter((kernel) => kernel % 2 === 1 || "expected an odd number"))
 const FourStages = Schema.Array(PositiveInt).check(
   Schema.makeFilter((widths) => widths.length === 4 || "expected four numbers, one a stage")
 )
@@ -9,7 +10,7 @@ const FourStages = Schema.Array(PositiveInt).check(
 /** Geometry of a residual network. */
 export const ResNetGeometry = Schema.Struct({
   /** Square kernel, stride and output channels of the first convolution; `maxPool` adds 3×3 max pooling of stride 2. */
-  stem: Schema.Struct({ kernel: PositiveInt, stride: PositiveInt, channels: PositiveInt, maxPool: Schema.Boolean }),
+  stem: Schema.Struct({ kernel: OddInt, stride: PositiveInt, channels: PositiveInt, maxPool: Schema.Boolean }),
   /** Channels inside the blocks of each stage. */
   widths: FourStages,
   blocks: FourStages,

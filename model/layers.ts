@@ -12,7 +12,6 @@ import {
   evaluationAffine,
   instanceNorm
 } from "#engine/layers.ts"
-import type { SessionShape } from "#engine/session.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import type { Convolution, ConvolutionLayer } from "#model/resnet.ts"
 
@@ -72,44 +71,19 @@ export const normalisedConvolutions =
   }
 
 /**
- * Convolutions for inference: BatchNorm's factor is in the kernel, and its offset is the bias. They are folded when they are
- * asked for and a variable was assigned since the last time, into variables of the session that begin with `prefix`.
+ * Convolutions for inference: BatchNorm's factor is in the kernel, and its offset is the bias. They are folded with each
+ * batch, so that they follow the weights: it costs one product for each weight, a batch thousands.
  */
-export const foldedConvolutions = (
-  { tf, variable }: SessionShape,
-  prefix: string,
-  variables: Variables,
-  convolutions: ReadonlyArray<Convolution>
-): (() => ConvolutionLayer) => {
-  const folded = new Map<string, { readonly kernel: tfjs.Variable; readonly bias: tfjs.Variable }>()
-  let values: ReadonlyArray<tfjs.DataId> = []
-  const fold = (convolution: Convolution) =>
-    tf.tidy(() => {
-      const { name, instanceChannels } = convolution
-      const { factor, offset } = evaluationAffine(tf, batchNormOf(variables, batchNormName(convolution)))
-      const factors = tf.concat([tf.ones([instanceChannels]), factor])
-      const kernel = tf.mul(variables.get(`${name}.weight`)!, factors)
-      const bias = tf.concat([tf.zeros([instanceChannels]), offset])
-      folded.set(name, {
-        kernel: variable(`${prefix}${name}.kernel`, () => kernel),
-        bias: variable(`${prefix}${name}.bias`, () => bias)
-      })
-    })
-  const layer: ConvolutionLayer = (convolution, x) => {
-    const { kernel, bias } = folded.get(convolution.name)!
-    const y = tf.add(convolve(tf, convolution, x, kernel), bias) as tfjs.Tensor4D
+export const foldedConvolutions =
+  (tf: TensorFlow, variables: Variables): ConvolutionLayer =>
+  (convolution, x) => {
+    const { name, instanceChannels } = convolution
+    const { factor, offset } = evaluationAffine(tf, batchNormOf(variables, batchNormName(convolution)))
+    const [ones, zeros] = [tf.ones([instanceChannels]), tf.zeros([instanceChannels])]
+    const kernel = tf.mul(variables.get(`${name}.weight`)!, tf.concat([ones, factor]))
+    const y = tf.add(convolve(tf, convolution, x, kernel), tf.concat([zeros, offset])) as tfjs.Tensor4D
     return withInstanceNorm(tf, variables, convolution, y, (rest) => rest)
   }
-  return () => {
-    // An assignment gives a variable another data id.
-    const current = [...variables.values()].map(({ dataId }) => dataId)
-    if (current.some((dataId, at) => dataId !== values[at])) {
-      for (const convolution of convolutions) fold(convolution)
-      values = current
-    }
-    return layer
-  }
-}
 
 /** Each channel's average [N, C] over a map [N, h, w, C]. */
 export const averagePool = (tf: TensorFlow, map: tfjs.Tensor4D): tfjs.Tensor2D => tf.mean(map, [1, 2])

@@ -15,14 +15,7 @@ import {
   normalisedConvolutions,
   trainingNorm
 } from "#model/layers.ts"
-import {
-  batchNormSpecs,
-  type ConvolutionLayer,
-  convolutionsOf,
-  resnetForward,
-  resnetTensors,
-  type TensorSpec
-} from "#model/resnet.ts"
+import { batchNormSpecs, type ConvolutionLayer, resnetForward, resnetTensors, type TensorSpec } from "#model/resnet.ts"
 
 /** Whether BatchNorm uses and updates by the batch's own statistics, or uses the running ones. */
 export type Mode = "train" | "evaluate"
@@ -64,6 +57,8 @@ export interface Network {
   readonly parameters: ReadonlyMap<string, tfjs.Variable>
   /** The parameters and the running statistics, by name. */
   readonly variables: ReadonlyMap<string, tfjs.Variable>
+  /** Those variables that `embed` reads: all but the classifier. */
+  readonly embeddingVariables: () => ReadonlyArray<tfjs.Variable>
   /** Counts batches of training for BatchNorm's `num_batches_tracked`. */
   readonly countBatches: (batches: number) => void
   /** All tensors by name, in the order of PyTorch's state_dict. */
@@ -146,7 +141,6 @@ export const makeNetwork = (
     tf.reshape(norm("head.feat_bn", tf.reshape(feature, [-1, 1, 1, dimension])), [-1, dimension]) as tfjs.Tensor2D
   const normOf = (of: ReadonlyMap<string, tfjs.Variable>, mode: Mode) =>
     mode === "train" ? trainingNorm(tf, of, config.samplesPerBatchNorm) : evaluationNorm(tf, of)
-  const folded = foldedConvolutions(session, `${name}/folded/`, backbone, convolutionsOf(geometry))
 
   return {
     name,
@@ -154,6 +148,7 @@ export const makeNetwork = (
     dimension,
     parameters,
     variables,
+    embeddingVariables: () => [...variables].filter(([key]) => key !== classifierName).map(([, value]) => value),
     countBatches: (batches) => {
       for (const [key, count] of counts) counts.set(key, count + batches)
     },
@@ -165,7 +160,7 @@ export const makeNetwork = (
       const b = neck(feature, normOf(variables, mode))
       return { feature, neck: b, logits: tf.matMul(b, variable(classifierName) as tfjs.Tensor2D, false, true) }
     },
-    embed: (images) => neck(pooled(images, folded()), evaluationNorm(tf, variables)),
+    embed: (images) => neck(pooled(images, foldedConvolutions(tf, backbone)), evaluationNorm(tf, variables)),
     toEngine,
     toHost,
     read: () =>

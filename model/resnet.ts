@@ -14,8 +14,8 @@ export interface TensorSpec {
   readonly name: string
   readonly shape: ReadonlyArray<number>
   /**
-   * `statistic` tensors and the head's `frozen` bias are not trained; `count` is a number of batches, int64; `exponent` is
-   * GeM's.
+   * `mean` and `variance` are running statistics and `count` their number of batches, int64; they and the head's `frozen`
+   * bias are not trained. `exponent` is GeM's.
    */
   readonly kind: "kernel" | "scale" | "shift" | "mean" | "variance" | "count" | "exponent" | "linear" | "frozen"
 }

@@ -3,8 +3,9 @@
  * batch, and the mean teachers' update. While it trains, the graph's session has the values of all variables.
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
-import { Context, Effect, Exit, Layer, Scope } from "effect"
-import { compile, type NotCompilable, type Program, type StepSpec } from "#engine/compile.ts"
+import { Effect } from "effect"
+import { compile, type StepSpec } from "#engine/compile.ts"
+import type { ProgramsShape } from "#engine/programs.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import type { Adam } from "#model/adam.ts"
 import { moveTeacher } from "#model/mean-teacher.ts"
@@ -84,42 +85,7 @@ const variablesOf = ({ students, teachers, adam }: TrainerSpec): ReadonlyArray<t
 /** What a program depends on: two specs of the same text can use the same one. */
 const programKey = ({ students, teachers, loss, weightDecay, batch }: TrainerSpec): string => {
   const networks = [...students, ...teachers].map(({ name, config, classes }) => [name, config, classes()])
-  return JSON.stringify([networks, loss, weightDecay, batch])
-}
-
-/** Programs that are held for the next epoch; each holds the memory of all its variables. */
-const heldPrograms = 2
-
-/** Compiled programs by what they depend on, kept from epoch to epoch. */
-export class Programs extends Context.Service<
-  Programs,
-  { readonly of: (tf: TensorFlow, spec: TrainerSpec) => Effect.Effect<Program<StepName>, NotCompilable> }
->()("mmt/model/Programs") {
-  static readonly layer: Layer.Layer<Programs> = Layer.effect(
-    Programs,
-    Effect.gen(function* () {
-      const held = new Map<string, { readonly program: Program<StepName>; readonly scope: Scope.Closeable }>()
-      yield* Effect.addFinalizer(() =>
-        Effect.forEach(held.values(), ({ scope }) => Scope.close(scope, Exit.void), { discard: true })
-      )
-      return Programs.of({
-        of: (tf, spec) =>
-          Effect.gen(function* () {
-            const key = programKey(spec)
-            const found = held.get(key)
-            if (found) return found.program
-            for (const [old, { scope }] of [...held].slice(0, Math.max(0, held.size - heldPrograms + 1))) {
-              yield* Scope.close(scope, Exit.void)
-              held.delete(old)
-            }
-            const scope = yield* Scope.make()
-            const program = yield* Scope.provide(compile(tf, variablesOf(spec), stepsOf(tf, spec)), scope)
-            held.set(key, { program, scope })
-            return program
-          })
-      })
-    })
-  )
+  return JSON.stringify(["train", networks, loss, weightDecay, batch])
 }
 
 const named = ({ loss, students }: TrainerSpec, losses: ArrayLike<number>) =>
@@ -138,10 +104,10 @@ const stepCount = ({ students, teachers }: TrainerSpec) => {
 }
 
 /** A trainer whose steps are calls of one compiled program. */
-export const compiledTrainer = (programs: Programs["Service"], tf: TensorFlow, spec: TrainerSpec) =>
+export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: TrainerSpec) =>
   Effect.gen(function* () {
-    const program = yield* programs.of(tf, spec)
     const variables = variablesOf(spec)
+    const program = yield* programs.of(programKey(spec), compile(tf, variables, stepsOf(tf, spec)))
     program.load(variables)
     const count = stepCount(spec)
     const trainer: Trainer = {

@@ -1,10 +1,11 @@
 /** Executes a run: task by task by its plan, skipping what is done, and keeping the manifest and the events. */
 import { mkdir, readdir, rm } from "node:fs/promises"
-import { join, relative } from "node:path"
+import { join, relative, resolve } from "node:path"
 import { Effect, Layer } from "effect"
 import { AugmentationPool } from "#data/augmentation-pool.ts"
+import { openDataset } from "#data/dataset.ts"
 import { tensorflowVersion } from "#engine/layout.ts"
-import { Programs } from "#model/trainer.ts"
+import { Programs } from "#engine/programs.ts"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
 import { keepEvent, type RunEvent, RunListener } from "#pipeline/events.ts"
 import { keyOf, readManifest, type StepRecord, type TaskRecord, writeManifest, writeWhole } from "#pipeline/manifest.ts"
@@ -138,6 +139,12 @@ const writeFailures = Effect.catchDefect((defect: unknown) =>
   defect instanceof WriteFailed ? Effect.fail(defect) : Effect.die(defect)
 )
 
+/** Reads the folders of both data sets, so that what is wrong with one shows before anything is made. */
+const openDatasets = ({ data, folder }: RunConfig) =>
+  Effect.forEach([data.source, data.target], ({ format, root }) => openDataset(format, resolve(folder, root)), {
+    discard: true
+  })
+
 /**
  * Runs all that is not done yet. What fails leaves every finished task as it is, so that the same call goes on from
  * there. The run file is kept as `run.yaml`.
@@ -152,6 +159,7 @@ export const executeRun = Effect.fn("executeRun")(function* (config: RunConfig, 
   }
   const manifest = yield* readManifest(folder)
   const tasks = planTasks(config)
+  yield* openDatasets(config)
   yield* removePartials(folder)
   yield* writeWhole(join(folder, "run.yaml"), keptRunFile(config, folder))
   const done = new Map<string, TaskRecord>()

@@ -3,10 +3,13 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, wri
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Field, makeData, RecordBatch, Schema, Struct, Table, tableToIPC } from "apache-arrow"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { batchOf } from "#schemas/artifact.ts"
 import { embeddings } from "#schemas/embeddings.ts"
 import { drawPair, type Ended, events, filesBelow, mmt, startedTasks, tinyRun, writeRunFile } from "./mmt.ts"
+
+// Whole runs in processes of their own, on a machine that may be busy.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 let home: string
 
@@ -54,7 +57,7 @@ beforeAll(async () => {
   writeArrow("mistyped.arrow", columns(embedded(), mixed))
   writeArrow("cut.arrow", embedded())
   truncateSync(join(home, "cut.arrow"), 300)
-}, 60_000)
+})
 
 afterAll(() => rmSync(home, { recursive: true, force: true }))
 

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import {
   digests,
   drawPair,
@@ -18,6 +18,9 @@ import {
   tinyRun,
   writeRunFile
 } from "./mmt.ts"
+
+// Whole runs in processes of their own, on a machine that may be busy.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 let home: string
 /** How long a command that does nothing takes here: the measure of what is quick on this machine. */
@@ -35,7 +38,7 @@ beforeAll(async () => {
   const before = performance.now()
   await mmt(home, "--version")
   nothing = performance.now() - before
-}, 120_000)
+})
 
 afterAll(() => rmSync(home, { recursive: true, force: true }))
 

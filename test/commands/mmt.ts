@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
@@ -19,7 +20,9 @@ export interface Ended {
 
 /** Starts a program in a folder; `ended` resolves when it has. */
 export const start = (program: string, args: ReadonlyArray<string>, cwd: string) => {
-  const child = spawn(program, args, { cwd, stdio: ["ignore", "pipe", "pipe"] })
+  // Node keeps what it compiled, which halves the start of the many processes here.
+  const env = { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), "mmt-test-compile-cache") }
+  const child = spawn(program, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] })
   const texts = { out: "", err: "" }
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     texts.out += text

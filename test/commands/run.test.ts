@@ -4,7 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync } from "node:fs
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { type Table, tableFromIPC } from "apache-arrow"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { columnError } from "#schemas/artifact.ts"
 import { artifacts } from "#schemas/artifacts.ts"
 import {
@@ -25,6 +25,9 @@ import {
   writeRunFile
 } from "./mmt.ts"
 
+// Whole runs in processes of their own, on a machine that may be busy.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
+
 let home: string
 let first: Ended
 const run = () => join(home, "runs/tiny")
@@ -34,7 +37,7 @@ beforeAll(async () => {
   await drawPair(home)
   writeRunFile(home, tinyRun + baseline)
   first = await mmt(home, "run", "tiny.yaml", "--threads", "1")
-}, 180_000)
+})
 
 afterAll(() => rmSync(home, { recursive: true, force: true }))
 
