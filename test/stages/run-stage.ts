@@ -1,9 +1,9 @@
 /** Runs stages in tests as a pipeline would: checked inlets, all outlets drained side by side, one engine session. */
 import type { RecordBatch } from "apache-arrow"
 import { Effect, Layer, type Scope, Stream } from "effect"
+import { Programs } from "#engine/programs.ts"
 import { Session } from "#engine/session.ts"
 import { Networks } from "#model/networks.ts"
-import { Programs } from "#engine/programs.ts"
 import { checkedBatch } from "#pipeline/arrow-file.ts"
 import type { Inlet } from "#pipeline/stage.ts"
 import type { Artifact } from "#schemas/artifact.ts"
