@@ -393,7 +393,7 @@ describe("the launcher", () => {
 
 describe("pyarrow", () => {
   const python = [process.env.MMT_PYTHON, "python3"]
-    .filter((program) => program !== undefined)
+    .filter((program) => program !== undefined && program !== "")
     .find((program) => spawnSync(program, ["-c", "import pyarrow"]).status === 0)
   if (python === undefined) console.warn("no python3 with pyarrow (MMT_PYTHON names one): its test is skipped")
 
