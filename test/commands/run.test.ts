@@ -392,9 +392,9 @@ describe("the launcher", () => {
 })
 
 describe("pyarrow", () => {
-  const python = [process.env.MMT_PYTHON, "python3"]
-    .filter((program) => program !== undefined && program !== "")
-    .find((program) => spawnSync(program, ["-c", "import pyarrow"]).status === 0)
+  const python = [process.env.MMT_PYTHON || "python3", "python3"].find(
+    (program) => spawnSync(program, ["-c", "import pyarrow"]).status === 0
+  )
   if (python === undefined) console.warn("no python3 with pyarrow (MMT_PYTHON names one): its test is skipped")
 
   it.skipIf(python === undefined)("opens every artifact, with the pinned columns and metadata", async () => {
