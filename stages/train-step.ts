@@ -9,6 +9,7 @@ import { adamDefaults } from "#model/adam.ts"
 import { ModelConfig } from "#model/config.ts"
 import { LearningRateSchedule, learningRate } from "#model/learning-rate.ts"
 import { teacherOf } from "#model/mean-teacher.ts"
+import { BatchNotDivisible } from "#model/network.ts"
 import { Networks, type NetworksShape } from "#model/networks.ts"
 import { LossSettings, mmtLoss } from "#model/objective.ts"
 import { compiledTrainer, eagerTrainer, type Trainer } from "#model/trainer.ts"
@@ -214,6 +215,12 @@ export const trainStepStage = stage({
           if (classifier && unfit) {
             const problem = `its centroids have ${classifier.width} values, the features of ${unfit.name} ${unfit.dimension}`
             return yield* new BatchUnusable({ source: classifier.source, problem })
+          }
+          const { samplesPerBatchNorm = 1 } = trained[0]!.config
+          const images = batch.size[0]
+          if (images % samplesPerBatchNorm !== 0) {
+            const problem = new BatchNotDivisible({ images, samplesPerBatchNorm }).message
+            return yield* new BatchUnusable({ source, problem })
           }
           if (classifier) for (const network of all) network.setClassifier(classifier.weights)
           const adam = networks.optimizer(trained, { ...adamDefaults, weightDecay }, optimizer === "fresh")

@@ -212,6 +212,23 @@ describe("train-step", () => {
     expect(error.message).toBe(`batches.arrow: ${problem}`)
   })
 
+  it.each([true, false])(
+    "refuses a batch that samplesPerBatchNorm does not divide (compiled: %s)",
+    async (compiled) => {
+      const initial = { model: { ...tinyModel, samplesPerBatchNorm: 4 }, seed: 1 }
+      const error = await run(
+        Effect.gen(function* () {
+          const outlets = yield* startTraining([tinyBatch(0)], { initial, compiled })
+          return yield* Effect.flip(Stream.runDrain(outlets["train-metrics"]))
+        })
+      )
+      expect(error._tag).toBe("BatchUnusable")
+      expect(error.message).toBe(
+        `batches.arrow: a training batch of ${tinyRows} images, expected a multiple of 4, the model's samplesPerBatchNorm; change one of the two`
+      )
+    }
+  )
+
   it.each([
     ["a gap in the labels", Int32Array.of(0, 2), 2 * tinyDimension, "its labels are not 0 … 1, each once"],
     ["a label twice", Int32Array.of(0, 0), 2 * tinyDimension, "its labels are not 0 … 1, each once"],
