@@ -23,22 +23,33 @@ export const nodeApiInclude: string = require("node-api-headers").include_dir
 /** tfjs-node's package folder: the addon's includes start there. */
 export const tfjsPackage = dirname(require.resolve("@tensorflow/tfjs-node-gpu/package.json"))
 
+const own = (name: string) => fileURLToPath(new URL(`addon/${name}`, import.meta.url))
+
 /** The C++ sources of the two addons, in the order in which they are digested. */
 export const sources = {
-  tfjs_binding: ["tfjs_backend.cc", "tfjs_binding.cc"].map((name) => join(tfjsPackage, "binding", name)),
-  preload: [fileURLToPath(new URL("addon/preload.cc", import.meta.url))]
+  tfjs_binding: [
+    ...["tfjs_backend.cc", "tfjs_binding.cc"].map((name) => join(tfjsPackage, "binding", name)),
+    own("kernels.cc")
+  ],
+  preload: [own("preload.cc")]
 }
+
+/** What the sources include beside TensorFlow's and Node's headers. */
+const headers = ["kernel-api.h", "kernel-loops.h"].map(own)
 
 /** Where tfjs-node looks for its addon; the installation puts a link to the cache there. */
 export const bindingLink = join(tfjsPackage, "lib", "napi-v8", "tfjs_binding.node")
 
 /** Compiler settings that shape the addons; they are part of `addonDigest`. */
-export const compilerFlags = ["-O2", "-std=c++17", "-shared", "-fPIC", "-DNAPI_VERSION=8"]
+export const compilerFlags = [
+  ...["-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"],
+  ...["-std=c++17", "-shared", "-fPIC", "-DNAPI_VERSION=8"]
+]
 
 /** Digest of all that the addons are made of, so that a change of any of it builds them anew (16 hex digits). */
 export function addonDigest(): string {
   const hash = createHash("sha256").update(JSON.stringify([tensorflowVersion, process.arch, compilerFlags]))
-  for (const file of [...sources.tfjs_binding, ...sources.preload]) hash.update(readFileSync(file))
+  for (const file of [...sources.tfjs_binding, ...sources.preload, ...headers]) hash.update(readFileSync(file))
   return hash.digest("hex").slice(0, 16)
 }
 

@@ -4,13 +4,9 @@
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import type { SessionShape } from "#engine/session.ts"
+import { type AdamCoefficients, adamStep } from "#engine/updates.ts"
 
-export interface AdamSettings {
-  readonly weightDecay: number
-  readonly beta1: number
-  readonly beta2: number
-  readonly epsilon: number
-}
+export type AdamSettings = AdamCoefficients
 
 export const adamDefaults: AdamSettings = { weightDecay: 5e-4, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
 
@@ -47,7 +43,7 @@ const fresh: AdamStart = { step: 0, moments: () => undefined }
 export const makeAdam = (
   session: SessionShape,
   variables: ReadonlyMap<string, tfjs.Variable>,
-  { weightDecay, beta1, beta2, epsilon }: AdamSettings,
+  settings: AdamSettings,
   start: AdamStart = fresh
 ): Adam => {
   const { tf } = session
@@ -59,6 +55,7 @@ export const makeAdam = (
       return [name, [m, v] as const]
     })
   )
+  const { beta1, beta2 } = settings
   let step = start.step
   return {
     step: () => step,
@@ -69,14 +66,12 @@ export const makeAdam = (
     },
     apply: (gradients, stepSize, correction) => {
       tf.tidy(() => {
+        const rates = [stepSize, correction].map((rate) => (typeof rate === "number" ? tf.scalar(rate) : rate))
+        const [size, root] = rates as [tfjs.Scalar, tfjs.Scalar]
         for (const [name, gradient] of Object.entries(gradients)) {
-          const variable = variables.get(name)!
-          const [m, v] = moments.get(name)!
-          const decayed = weightDecay === 0 ? gradient : tf.add(gradient, tf.mul(variable, weightDecay))
-          m.assign(tf.add(tf.mul(m, beta1), tf.mul(decayed, 1 - beta1)))
-          v.assign(tf.add(tf.mul(v, beta2), tf.mul(tf.square(decayed), 1 - beta2)))
-          const denominator = tf.add(tf.div(tf.sqrt(v), correction), epsilon)
-          variable.assign(tf.sub(variable, tf.mul(tf.div(m, denominator), stepSize)))
+          const state = [variables.get(name)!, ...moments.get(name)!] as const
+          const moved = adamStep(tf, state, gradient, size, root, settings)
+          for (const [i, variable] of state.entries()) variable.assign(moved[i]!)
         }
       })
     }

@@ -3,23 +3,26 @@
  * or folded into one for inference; the pooling of a feature map.
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
+import { conv2d } from "#engine/layers.ts"
 import {
   type Affine,
+  type After,
   type BatchNorm,
   batchNormEvaluate,
   batchNormTrain,
-  conv2d,
   evaluationAffine,
+  followed,
   instanceNorm
-} from "#engine/layers.ts"
+} from "#engine/normalisation.ts"
+import { runOp } from "#engine/op.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import type { Convolution, ConvolutionLayer } from "#model/resnet.ts"
 
 /** Variables by the names of PyTorch's state_dict. */
 export type Variables = ReadonlyMap<string, tfjs.Variable>
 
-/** A BatchNorm by its name, on x [N, H, W, C]. */
-export type NormLayer = (name: string, x: tfjs.Tensor4D) => tfjs.Tensor4D
+/** A BatchNorm by its name, on x [N, H, W, C], and what follows it. */
+export type NormLayer = (name: string, x: tfjs.Tensor4D, after?: After) => tfjs.Tensor4D
 
 const affineOf = (variables: Variables, name: string): Affine => ({
   scale: variables.get(`${name}.weight`)!,
@@ -35,29 +38,33 @@ const batchNormOf = (variables: Variables, name: string): BatchNorm => ({
 /** BatchNorm by the batch's statistics; with `samples`, each consecutive group of so many images by its own. */
 export const trainingNorm =
   (tf: TensorFlow, variables: Variables, samples: number | undefined): NormLayer =>
-  (name, x) =>
-    batchNormTrain(tf, x, batchNormOf(variables, name), samples === undefined ? 1 : x.shape[0] / samples)
+  (name, x, after) =>
+    batchNormTrain(tf, x, batchNormOf(variables, name), after, samples === undefined ? 1 : x.shape[0] / samples)
 
 /** BatchNorm by the running statistics. */
 export const evaluationNorm =
   (tf: TensorFlow, variables: Variables): NormLayer =>
-  (name, x) =>
-    batchNormEvaluate(tf, x, batchNormOf(variables, name))
+  (name, x, after) =>
+    batchNormEvaluate(tf, x, batchNormOf(variables, name), after)
 
 const convolve = (tf: TensorFlow, { size, stride }: Convolution, x: tfjs.Tensor4D, kernel: tfjs.Tensor) =>
   conv2d(tf, x, kernel as tfjs.Tensor4D, stride, (size - 1) / 2)
 
-/** The channels of `x` that are instance normalisation's, normalised by it, beside the others as `rest` makes them. */
+/**
+ * The channels of `x` that are instance normalisation's, normalised by it and followed by a ReLU where one is asked for, beside
+ * the others as `rest` makes them. (A residual follows no instance normalisation.)
+ */
 const withInstanceNorm = (
   tf: TensorFlow,
   variables: Variables,
   { norm, channels, instanceChannels }: Convolution,
   x: tfjs.Tensor4D,
+  { relu = false }: After,
   rest: (x: tfjs.Tensor4D) => tfjs.Tensor4D
 ): tfjs.Tensor4D => {
   if (instanceChannels === 0) return rest(x)
   const [first, others] = tf.split(x, [instanceChannels, channels - instanceChannels], 3) as Array<tfjs.Tensor4D>
-  return tf.concat([instanceNorm(tf, first!, affineOf(variables, `${norm}.IN`)), rest(others!)], 3)
+  return tf.concat([instanceNorm(tf, first!, affineOf(variables, `${norm}.IN`), { relu }), rest(others!)], 3)
 }
 
 const batchNormName = ({ norm, instanceChannels }: Convolution) => (instanceChannels > 0 ? `${norm}.BN` : norm)
@@ -65,9 +72,11 @@ const batchNormName = ({ norm, instanceChannels }: Convolution) => (instanceChan
 /** Convolutions followed by their normalisation. */
 export const normalisedConvolutions =
   (tf: TensorFlow, variables: Variables, norm: NormLayer): ConvolutionLayer =>
-  (convolution, x) => {
+  (convolution, x, after = {}) => {
     const y = convolve(tf, convolution, x, variables.get(`${convolution.name}.weight`)!)
-    return withInstanceNorm(tf, variables, convolution, y, (rest) => norm(batchNormName(convolution), rest))
+    return withInstanceNorm(tf, variables, convolution, y, after, (rest) =>
+      norm(batchNormName(convolution), rest, after)
+    )
   }
 
 /**
@@ -76,17 +85,15 @@ export const normalisedConvolutions =
  */
 export const foldedConvolutions =
   (tf: TensorFlow, variables: Variables): ConvolutionLayer =>
-  (convolution, x) => {
+  (convolution, x, after = {}) => {
     const { name, instanceChannels } = convolution
     const { factor, offset } = evaluationAffine(tf, batchNormOf(variables, batchNormName(convolution)))
     const [ones, zeros] = [tf.ones([instanceChannels]), tf.zeros([instanceChannels])]
     const kernel = tf.mul(variables.get(`${name}.weight`)!, tf.concat([ones, factor]))
-    const y = tf.add(convolve(tf, convolution, x, kernel), tf.concat([zeros, offset])) as tfjs.Tensor4D
-    return withInstanceNorm(tf, variables, convolution, y, (rest) => rest)
+    const bias = { T: { type: "float32" }, data_format: { string: "NHWC" } } as const
+    const [y] = runOp(tf, "BiasAdd", bias, [convolve(tf, convolution, x, kernel), tf.concat([zeros, offset])], 1)
+    return withInstanceNorm(tf, variables, convolution, y as tfjs.Tensor4D, after, (rest) => followed(tf, rest, after))
   }
-
-/** Each channel's average [N, C] over a map [N, h, w, C]. */
-export const averagePool = (tf: TensorFlow, map: tfjs.Tensor4D): tfjs.Tensor2D => tf.mean(map, [1, 2])
 
 /**
  * GeM pooling, mean(max(x, 1e-6)^p)^(1/p) [N, C] over a map [N, h, w, C]; `p` [1].

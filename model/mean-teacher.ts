@@ -1,6 +1,7 @@
 /** The mean teacher: an exponential moving average of a student's parameters. Source: Tarvainen & Valpola, 2017. */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import type { TensorFlow } from "#engine/tensorflow.ts"
+import { blend } from "#engine/updates.ts"
 
 type Parameters = ReadonlyMap<string, tfjs.Variable>
 
@@ -22,7 +23,8 @@ export const moveTeacher = (
   oneMinusAlpha: tfjs.Scalar | number = 1 - (alpha as number)
 ): void => {
   tf.tidy(() => {
-    for (const [name, variable] of teacher)
-      variable.assign(tf.add(tf.mul(variable, alpha), tf.mul(student.get(name)!, oneMinusAlpha)))
+    const weights = [alpha, oneMinusAlpha].map((weight) => (typeof weight === "number" ? tf.scalar(weight) : weight))
+    const [kept, taken] = weights as [tfjs.Scalar, tfjs.Scalar]
+    for (const [name, variable] of teacher) variable.assign(blend(tf, kept, variable, taken, student.get(name)!))
   })
 }

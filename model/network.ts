@@ -4,10 +4,10 @@
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Schema } from "effect"
+import { averagePool } from "#engine/layers.ts"
 import { type SessionShape, valuesOf } from "#engine/session.ts"
 import { dimensionOf, geometryOf, type ModelConfig } from "#model/config.ts"
 import {
-  averagePool,
   evaluationNorm,
   foldedConvolutions,
   gemPool,

@@ -6,6 +6,7 @@
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { maxPool2d } from "#engine/layers.ts"
+import type { After } from "#engine/normalisation.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import { expansionOf, type ResNetGeometry } from "#model/config.ts"
 
@@ -32,8 +33,8 @@ export interface Convolution {
   readonly instanceChannels: number
 }
 
-/** A convolution with its normalisation, on x [N, H, W, channelsIn]. */
-export type ConvolutionLayer = (convolution: Convolution, x: tfjs.Tensor4D) => tfjs.Tensor4D
+/** A convolution with its normalisation and what follows it, on x [N, H, W, channelsIn]. */
+export type ConvolutionLayer = (convolution: Convolution, x: tfjs.Tensor4D, after?: After) => tfjs.Tensor4D
 
 interface Block {
   readonly main: ReadonlyArray<Convolution>
@@ -133,15 +134,14 @@ export const resnetForward = (
   stemRelu = true
 ): ReadonlyArray<tfjs.Tensor4D> => {
   const stem = tf.tidy(() => {
-    const normalised = layer(stemOf(geometry), images)
-    const activated = stemRelu ? tf.relu(normalised) : normalised
+    const activated = layer(stemOf(geometry), images, { relu: stemRelu })
     return geometry.stem.maxPool ? maxPool2d(tf, activated, 3, 2, 1) : activated
   })
   // A block's tensors are freed with it, so that evaluation needs no more memory than one block.
   const blockForward = (x: tfjs.Tensor4D, { main, shortcut }: Block) =>
     tf.tidy(() => {
-      const inside = main.slice(0, -1).reduce((y, convolution) => tf.relu(layer(convolution, y)), x)
-      return tf.relu(tf.add(layer(main.at(-1)!, inside), shortcut ? layer(shortcut, x) : x)) as tfjs.Tensor4D
+      const inside = main.slice(0, -1).reduce((y, convolution) => layer(convolution, y, { relu: true }), x)
+      return layer(main.at(-1)!, inside, { relu: true, residual: shortcut ? layer(shortcut, x) : x })
     })
   const maps = [stem]
   for (const blocks of stagesOf(geometry)) maps.push(blocks.reduce(blockForward, maps.at(-1)!))

@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { random } from "#data/random.ts"
-import { type Affine, batchNormTrain, instanceNorm } from "#engine/layers.ts"
+import { type Affine, batchNormTrain, instanceNorm } from "#engine/normalisation.ts"
 import { Session, type SessionShape } from "#engine/session.ts"
 import { run } from "../stages/run-stage.ts"
 
@@ -120,7 +120,7 @@ describe("batch normalisation of groups", () => {
           const before = [runningMean, runningVariance].map((running) => running.dataSync())
           const shape = [groups * samples, height, width, channels] as const
           const { mean, unbiased } = check(session, shape, groups, drawn, (x, layer) =>
-            batchNormTrain(tf, x, { ...layer, runningMean, runningVariance }, groups)
+            batchNormTrain(tf, x, { ...layer, runningMean, runningVariance }, {}, groups)
           )
           const moved = (at: number, batch: Numbers) => batch.map((value, c) => 0.9 * before[at]![c]! + 0.1 * value)
           expectClose(runningMean.dataSync(), moved(0, mean[0]!), 1e-5)
