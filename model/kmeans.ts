@@ -1,19 +1,8 @@
-/**
- * k-means: k-means++ seeds and Lloyd's iterations, with scikit-learn's stopping rules. Distances are computed on the
- * engine, a block of rows at a time.
- */
-import type * as tfjs from "@tensorflow/tfjs-node-gpu"
+/** k-means: k-means++ seeds and Lloyd's iterations, with scikit-learn's stopping rules. Distances are computed on the engine. */
 import { Effect } from "effect"
 import { random } from "#data/random.ts"
-import { valuesOf } from "#engine/session.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
-
-export interface Points {
-  /** Row-major, rows × dimension. */
-  readonly values: Float32Array
-  readonly rows: number
-  readonly dimension: number
-}
+import { nearestAmong, type Points, squaredDistancesTo } from "#model/distance-blocks.ts"
 
 export interface Clustering {
   readonly labels: Int32Array
@@ -43,80 +32,124 @@ const squaredDistance = (a: Float32Array, i: number, b: Float32Array, j: number,
 
 /** Mean over the columns of their variance (n in the denominator). */
 const meanVariance = ({ values, rows, dimension }: Points): number => {
-  let total = 0
-  for (let d = 0; d < dimension; d++) {
-    let sum = 0
-    let squares = 0
-    for (let row = 0; row < rows; row++) {
-      const value = values[row * dimension + d]!
-      sum += value
-      squares += value * value
+  const sums = new Float64Array(dimension)
+  const squares = new Float64Array(dimension)
+  for (let row = 0; row < rows; row++)
+    for (let d = 0, at = row * dimension; d < dimension; d++, at++) {
+      const value = values[at]!
+      sums[d]! += value
+      squares[d]! += value * value
     }
-    total += squares / rows - (sum / rows) ** 2
-  }
+  let total = 0
+  for (let d = 0; d < dimension; d++) total += squares[d]! / rows - (sums[d]! / rows) ** 2
   return total / dimension
 }
-
-// Rows whose distances are on the engine at once; bounds the memory to this many times the classes.
-const blockRows = 4096
-
-const squaredNorms = (tf: TensorFlow, x: tfjs.Tensor2D): tfjs.Tensor2D => tf.sum(tf.square(x), 1, true)
-
-/** A tensor that is freed with the scope. */
-const freed = (tf: TensorFlow, make: () => tfjs.Tensor2D) =>
-  Effect.acquireRelease(
-    Effect.sync(() => tf.tidy(make)),
-    (tensor) => Effect.sync(() => tensor.dispose())
-  )
-
-/** Nearest centroid of each row. */
-const assign = (tf: TensorFlow, blocks: ReadonlyArray<tfjs.Tensor2D>, points: Points, centroids: Float32Array) =>
-  Effect.gen(function* () {
-    const labels = new Int32Array(points.rows)
-    for (const [index, block] of blocks.entries()) {
-      labels.set(
-        valuesOf(tf, () => {
-          const c = tf.tensor2d(centroids, [centroids.length / points.dimension, points.dimension])
-          // ‖x‖² is the same for all centroids of a row.
-          const relative = tf.sub(tf.transpose(squaredNorms(tf, c)), tf.mul(2, tf.matMul(block, c, false, true)))
-          return tf.argMin(relative, 1)
-        }),
-        index * blockRows
-      )
-      yield* Effect.yieldNow
-    }
-    return labels
-  })
 
 const distancesTo = ({ values, rows, dimension }: Points, centroids: Float32Array, labels: Int32Array): Float64Array =>
   Float64Array.from({ length: rows }, (_, row) => squaredDistance(values, row, centroids, labels[row]!, dimension))
 
-/**
- * Means of the clusters. An empty one takes the point that lies farthest from its own centroid, which leaves its old
- * cluster, as scikit-learn relocates them; but the only point of a cluster stays there.
- */
-const means = (points: Points, labels: Int32Array, classes: number, centroids: Float32Array) => {
-  const { values, rows, dimension } = points
-  const sizes = new Int32Array(classes)
-  const sums = new Float64Array(classes * dimension)
-  const add = (row: number, label: number, sign: number) => {
-    sizes[label]! += sign
-    for (let d = 0; d < dimension; d++) sums[label * dimension + d]! += sign * values[row * dimension + d]!
+/** Sums of the clusters' points. Those of clusters that neither lost nor won a point are kept between iterations. */
+class ClusterSums {
+  readonly #points: Points
+  readonly #sums: Float64Array
+  readonly #sizes: Int32Array
+  readonly #stale: Uint8Array
+  #labels: Int32Array
+
+  constructor(points: Points, classes: number) {
+    this.#points = points
+    this.#sums = new Float64Array(classes * points.dimension)
+    this.#sizes = new Int32Array(classes)
+    this.#stale = new Uint8Array(classes).fill(1)
+    this.#labels = new Int32Array(points.rows)
   }
-  for (let row = 0; row < rows; row++) add(row, labels[row]!, 1)
-  const empty = [...sizes.keys()].filter((label) => sizes[label] === 0)
-  if (empty.length > 0) {
-    const distances = distancesTo(points, centroids, labels)
+
+  #add(row: number, label: number, sign: number): void {
+    const { values, dimension } = this.#points
+    const sums = this.#sums
+    this.#sizes[label]! += sign
+    for (let d = 0, from = row * dimension, to = label * dimension; d < dimension; d++)
+      sums[to + d]! += sign * values[from + d]!
+  }
+
+  /** Takes these labels. */
+  assign(labels: Int32Array): void {
+    const stale = this.#stale
+    const before = this.#labels
+    for (let row = 0; row < labels.length; row++)
+      if (labels[row] !== before[row]) stale[labels[row]!] = stale[before[row]!] = 1
+    const { dimension } = this.#points
+    for (const [label, isStale] of stale.entries())
+      if (isStale) {
+        this.#sizes[label] = 0
+        this.#sums.fill(0, label * dimension, (label + 1) * dimension)
+      }
+    for (let row = 0; row < labels.length; row++) if (stale[labels[row]!]) this.#add(row, labels[row]!, 1)
+    stale.fill(0)
+    this.#labels = labels
+  }
+
+  /**
+   * An empty cluster takes the point that lies farthest from its own centroid, which leaves its old cluster, as
+   * scikit-learn relocates them; but the only point of a cluster stays there.
+   */
+  fillEmpty(centroids: Float32Array): void {
+    const empty = [...this.#sizes.keys()].filter((label) => this.#sizes[label] === 0)
+    if (empty.length === 0) return
+    const distances = distancesTo(this.#points, centroids, this.#labels)
     const farthest = [...distances.keys()].sort((a, b) => distances[b]! - distances[a]! || a - b)
     let next = 0
     for (const label of empty) {
-      while (sizes[labels[farthest[next]!]!] === 1) next++
+      while (this.#sizes[this.#labels[farthest[next]!]!] === 1) next++
       const row = farthest[next++]!
-      add(row, labels[row]!, -1)
-      add(row, label, 1)
+      const left = this.#labels[row]!
+      this.#add(row, left, -1)
+      this.#add(row, label, 1)
+      this.#stale[left] = this.#stale[label] = 1
     }
   }
-  return Float32Array.from(sums, (sum, i) => sum / Math.max(1, sizes[Math.floor(i / dimension)]!))
+
+  /** Row-major, classes × dimension. */
+  means(): Float32Array {
+    const { dimension } = this.#points
+    const means = new Float32Array(this.#sums.length)
+    for (const [label, size] of this.#sizes.entries())
+      for (let at = label * dimension; at < (label + 1) * dimension; at++)
+        means[at] = this.#sums[at]! / Math.max(1, size)
+    return means
+  }
+}
+
+/** Sum of the squared differences. */
+const squaredShift = (from: Float32Array, to: Float32Array): number => squaredDistance(from, 0, to, 0, from.length)
+
+/** Copies of these rows. */
+const rowsOf = ({ values, dimension }: Points, rows: ReadonlyArray<number>): Float32Array => {
+  const copies = new Float32Array(rows.length * dimension)
+  for (const [i, row] of rows.entries())
+    copies.set(values.subarray(row * dimension, (row + 1) * dimension), i * dimension)
+  return copies
+}
+
+/** Where ascending values first exceed `bound`; the last place if they never do. */
+const firstAbove = (ascending: Float64Array, bound: number): number => {
+  let [low, high] = [0, ascending.length - 1]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (ascending[middle]! > bound) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+/** For each candidate the sum over the rows of the distance to the nearest seed, were it one: `found` is [rows, candidates]. */
+const potentials = (nearest: Float32Array, found: Float32Array, candidates: number): Float64Array => {
+  const sums = new Float64Array(candidates)
+  for (let row = 0, at = 0; row < nearest.length; row++) {
+    const own = nearest[row]!
+    for (let i = 0; i < candidates; i++, at++) sums[i]! += Math.min(own, found[at]!)
+  }
+  return sums
 }
 
 /**
@@ -129,53 +162,31 @@ export const kmeansPlusPlus = Effect.fn("kmeansPlusPlus")(function* (
   classes: number,
   seed: number
 ) {
-  const { values, rows, dimension } = points
+  const { rows } = points
   const draw = random(seed, "kmeans++")
-  const x = yield* freed(tf, () => tf.tensor2d(values, [rows, dimension]))
-  const norms = yield* freed(tf, () => squaredNorms(tf, x))
-  /** Squared distances [candidates, rows] of some rows to all. */
-  const distances = (candidates: ReadonlyArray<number>) =>
-    valuesOf(tf, () => {
-      const chosen = tf.gather(x, tf.tensor1d([...candidates], "int32"))
-      const product = tf.matMul(chosen, x, false, true)
-      const squared = tf.add(tf.sub(squaredNorms(tf, chosen), tf.mul(2, product)), tf.transpose(norms))
-      return tf.maximum(squared, 0)
-    }) as Float32Array
   const trials = 2 + Math.floor(Math.log(classes))
-  const seeds = [draw.int(rows)]
-  let nearest: Float32Array = distances(seeds)
-  nearest[seeds[0]!] = 0
+  const squaredDistances = yield* squaredDistancesTo(tf, points, trials)
+  /** Squared distances [rows, trials] of all rows to as many of them. */
+  const distances = (candidates: ReadonlyArray<number>) => squaredDistances(rowsOf(points, candidates))
+  const first = draw.int(rows)
+  const seeds = [first]
+  const nearest = distances(Array(trials).fill(first)).filter((_, at) => at % trials === 0)
+  nearest[first] = 0
+  const cumulative = new Float64Array(rows)
   while (seeds.length < classes) {
-    const cumulative = new Float64Array(rows)
     let total = 0
     for (let row = 0; row < rows; row++) cumulative[row] = total += nearest[row]!
-    const candidates = Array.from({ length: trials }, () => {
-      const at = draw.uniform(0, total)
-      let [low, high] = [0, rows - 1]
-      while (low < high) {
-        const middle = (low + high) >> 1
-        if (cumulative[middle]! > at) high = middle
-        else low = middle + 1
-      }
-      return low
-    })
+    const candidates = Array.from({ length: trials }, () => firstAbove(cumulative, draw.uniform(0, total)))
     const found = distances(candidates)
-    let best = { potential: Number.POSITIVE_INFINITY, nearest, row: candidates[0]! }
-    for (const [index, row] of candidates.entries()) {
-      const reached = new Float32Array(rows)
-      let potential = 0
-      for (let i = 0; i < rows; i++) potential += reached[i] = Math.min(nearest[i]!, found[index * rows + i]!)
-      if (potential < best.potential) best = { potential, nearest: reached, row }
-    }
-    nearest = best.nearest
-    nearest[best.row] = 0
-    seeds.push(best.row)
+    const reached = potentials(nearest, found, trials)
+    const best = reached.reduce((least, sum, i) => (sum < reached[least]! ? i : least), 0)
+    for (let row = 0, at = best; row < rows; row++, at += trials) nearest[row] = Math.min(nearest[row]!, found[at]!)
+    const row = candidates[best]!
+    nearest[row] = 0
+    seeds.push(row)
     if (seeds.length % 16 === 0) yield* Effect.yieldNow
   }
-  const centroids = new Float32Array(classes * dimension)
-  for (const [label, row] of seeds.entries())
-    centroids.set(values.subarray(row * dimension, (row + 1) * dimension), label * dimension)
-  return centroids
+  return rowsOf(points, seeds)
 }, Effect.scoped)
 
 /**
@@ -188,29 +199,29 @@ export const kmeans = Effect.fn("kmeans")(function* (
   initial: Float32Array,
   { classes, maxIterations, tolerance }: KMeansOptions
 ) {
-  const { values, rows, dimension } = points
   const threshold = tolerance * meanVariance(points)
-  const blocks = yield* Effect.forEach(Array(Math.ceil(rows / blockRows)).keys(), (i) => {
-    const part = values.subarray(i * blockRows * dimension, (i + 1) * blockRows * dimension)
-    return freed(tf, () => tf.tensor2d(part, [part.length / dimension, dimension]))
-  })
+  const nearest = yield* nearestAmong(tf, points, classes)
+  const sums = new ClusterSums(points, classes)
   let centroids = initial
-  let labels = new Int32Array(rows).fill(-1)
+  let labels = new Int32Array(points.rows).fill(-1)
   let iterations = 0
   let settled = false
   while (iterations < maxIterations && !settled) {
     iterations++
-    const assigned: Int32Array<ArrayBuffer> = yield* assign(tf, blocks, points, centroids)
-    const moved = means(points, assigned, classes, centroids)
+    const assigned = nearest(centroids)
+    sums.assign(assigned)
+    sums.fillEmpty(centroids)
+    const moved = sums.means()
     const unchanged = assigned.every((label, row) => label === labels[row])
-    const shift = moved.reduce((sum, value, i) => sum + (value - centroids[i]!) ** 2, 0)
+    const shift = squaredShift(moved, centroids)
     labels = assigned
     centroids = moved
     if (unchanged) settled = true
     else if (shift <= threshold || iterations === maxIterations) {
-      labels = yield* assign(tf, blocks, points, centroids)
+      labels = nearest(centroids)
       settled = true
     }
+    yield* Effect.yieldNow
   }
   const sizes = new Int32Array(classes)
   for (const label of labels) sizes[label]!++

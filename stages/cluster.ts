@@ -2,7 +2,8 @@
 import type { RecordBatch } from "apache-arrow"
 import { Effect, Schema, Stream } from "effect"
 import { Session } from "#engine/session.ts"
-import { kmeans, kmeansPlusPlus, type Points } from "#model/kmeans.ts"
+import type { Points } from "#model/distance-blocks.ts"
+import { kmeans, kmeansPlusPlus } from "#model/kmeans.ts"
 import { type Inlet, optionalPort, port, stage } from "#pipeline/stage.ts"
 import { batchOf, viewOf, withExtraColumns } from "#schemas/artifact.ts"
 import { embeddings } from "#schemas/embeddings.ts"
@@ -35,6 +36,12 @@ export class EmbeddingsUnusable extends Schema.TaggedError<EmbeddingsUnusable>()
 
 const ownWidth = (values: Float32Array, rows: number) => (rows === 0 ? 0 : values.length / rows)
 
+// A loop: calling a function for each of a data set's millions of values takes as long as an iteration of k-means.
+const firstNotFinite = (values: Float32Array): number => {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return i
+  return -1
+}
+
 /** All embeddings in one array; fails on one of another length and on a value that is no finite number. */
 const collectPoints = (inlet: Inlet<typeof embeddings>, batches: ReadonlyArray<RecordBatch>) =>
   Effect.gen(function* () {
@@ -48,7 +55,7 @@ const collectPoints = (inlet: Inlet<typeof embeddings>, batches: ReadonlyArray<R
       const width = ownWidth(embedding, image.length)
       if (width !== dimension)
         return yield* unusable(`image "${image[0]}" has ${width} values, those before it ${dimension}`)
-      const wrong = embedding.findIndex((value) => !Number.isFinite(value))
+      const wrong = firstNotFinite(embedding)
       if (wrong >= 0) {
         const found = `column "embedding" of image "${image[Math.floor(wrong / width)]}" holds ${embedding[wrong]}`
         return yield* unusable(`${found}, expected finite numbers`)

@@ -3,7 +3,8 @@ import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { random } from "#data/random.ts"
 import { Session } from "#engine/session.ts"
-import { kmeans, kmeansPlusPlus, type Points } from "#model/kmeans.ts"
+import type { Points } from "#model/distance-blocks.ts"
+import { kmeans, kmeansPlusPlus } from "#model/kmeans.ts"
 import { run } from "../stages/run-stage.ts"
 
 /** Points on a grid, all different, in random order. */
@@ -177,6 +178,17 @@ describe("kmeansPlusPlus", () => {
             ...Array(10).keys()
           ])
         }
+      })
+    ))
+
+  it("finds clusters whose rows lie in many blocks", () =>
+    withTensorFlow((tf) =>
+      Effect.gen(function* () {
+        const draw = random(2)
+        const rows = 5_000
+        const values = Float32Array.from({ length: rows }, (_, row) => Math.floor(row / 500) * 100 + draw.uniform())
+        const seeds = yield* kmeansPlusPlus(tf, { values, rows, dimension: 1 }, 10, 1)
+        expect([...seeds].map((value) => Math.floor(value / 100)).sort((a, b) => a - b)).toEqual([...Array(10).keys()])
       })
     ))
 
