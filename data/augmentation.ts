@@ -35,15 +35,27 @@ export interface Size {
   readonly width: number
 }
 
-/** Writes `pixels` (RGB bytes, any number of images) to `out`, normalised. */
-export const normalise = (pixels: Uint8Array, table: ReadonlyArray<Float32Array>, out: Float32Array): void => {
+/** Writes `count` pixels from byte `from` on, each `step` bytes after the last, normalised, to `out` from value `at` on. */
+const normaliseRun = (
+  pixels: Uint8Array,
+  from: number,
+  step: number,
+  table: ReadonlyArray<Float32Array>,
+  out: Float32Array,
+  at: number,
+  count: number
+): void => {
   const [red, green, blue] = table as [Float32Array, Float32Array, Float32Array]
-  for (let i = 0; i < pixels.length; i += 3) {
-    out[i] = red[pixels[i]!]!
-    out[i + 1] = green[pixels[i + 1]!]!
-    out[i + 2] = blue[pixels[i + 2]!]!
+  for (const end = at + count * 3; at < end; at += 3, from += step) {
+    out[at] = red[pixels[from]!]!
+    out[at + 1] = green[pixels[from + 1]!]!
+    out[at + 2] = blue[pixels[from + 2]!]!
   }
 }
+
+/** Writes `pixels` (RGB bytes, any number of images) to `out`, normalised. */
+export const normalise = (pixels: Uint8Array, table: ReadonlyArray<Float32Array>, out: Float32Array): void =>
+  normaliseRun(pixels, 0, 3, table, out, 0, pixels.length / 3)
 
 interface Rectangle {
   readonly top: number
@@ -70,12 +82,51 @@ const erasedRectangle = (draw: Random, probability: number, { height, width }: S
   return nothing
 }
 
+type Colour = readonly [number, number, number]
+
 // The original code writes ImageNet's mean into the image that is normalised already, so this is not the mean colour.
-const erasedFill = imagenetNormalisation.mean
+const erasedFill = imagenetNormalisation.mean as Colour
+
+/** Writes `count` pixels of one colour to `out` from value `at` on. */
+const paint = (colour: Colour, out: Float32Array, at: number, count: number): void => {
+  const [red, green, blue] = colour
+  for (const end = at + count * 3; at < end; at += 3) {
+    out[at] = red
+    out[at + 1] = green
+    out[at + 2] = blue
+  }
+}
+
+/** What a view shows: each pixel (y, x) is the image's (y + down, x + right), counted from the right edge if flipped. */
+interface Frame {
+  readonly pixels: Uint8Array
+  readonly size: Size
+  readonly table: ReadonlyArray<Float32Array>
+  readonly flipped: boolean
+  readonly down: number
+  readonly right: number
+  /** What lies outside the image. */
+  readonly black: Colour
+}
+
+/** Writes the columns [from, to) of row y of the view to `out`. */
+const writeColumns = (frame: Frame, y: number, from: number, to: number, out: Float32Array): void => {
+  const { pixels, size, table, flipped, down, right, black } = frame
+  const { height, width } = size
+  const row = y * width
+  const imageRow = y + down
+  const rowInside = imageRow >= 0 && imageRow < height
+  const left = rowInside ? Math.min(to, Math.max(from, -right)) : to
+  const end = rowInside ? Math.max(left, Math.min(to, width - right)) : to
+  paint(black, out, (row + from) * 3, left - from)
+  const column = flipped ? width - 1 - (left + right) : left + right
+  normaliseRun(pixels, (imageRow * width + column) * 3, flipped ? -3 : 3, table, out, (row + left) * 3, end - left)
+  paint(black, out, (row + end) * 3, to - end)
+}
 
 /**
  * One augmented view of an image: `pixels` RGB bytes, row-major, to `out` (as many float32, NHWC), by the numbers that
- * `draw` gives.
+ * `draw` gives. Each value is written once.
  */
 export const augment = (
   pixels: Uint8Array,
@@ -86,33 +137,16 @@ export const augment = (
   out: Float32Array
 ): void => {
   const { height, width } = size
-  const [red, green, blue] = table as [Float32Array, Float32Array, Float32Array]
-  const [black0, black1, black2] = [red[0]!, green[0]!, blue[0]!]
   const flipped = draw.chance(flip)
   const down = draw.int(2 * pad + 1) - pad
   const right = draw.int(2 * pad + 1) - pad
   const erased = erasedRectangle(draw, erase, size)
-  for (let y = 0, at = 0; y < height; y++) {
-    const fromY = y + down
-    const rowInside = fromY >= 0 && fromY < height
-    for (let x = 0; x < width; x++, at += 3) {
-      const fromX = x + right
-      if (rowInside && fromX >= 0 && fromX < width) {
-        const from = (fromY * width + (flipped ? width - 1 - fromX : fromX)) * 3
-        out[at] = red[pixels[from]!]!
-        out[at + 1] = green[pixels[from + 1]!]!
-        out[at + 2] = blue[pixels[from + 2]!]!
-      } else {
-        out[at] = black0
-        out[at + 1] = black1
-        out[at + 2] = black2
-      }
-    }
-  }
-  for (let y = erased.top; y < erased.bottom; y++)
-    for (let x = erased.left, at = (y * width + x) * 3; x < erased.right; x++, at += 3) {
-      out[at] = erasedFill[0]!
-      out[at + 1] = erasedFill[1]!
-      out[at + 2] = erasedFill[2]!
-    }
+  const black: Colour = [table[0]![0]!, table[1]![0]!, table[2]![0]!]
+  const frame: Frame = { pixels, size, table, flipped, down, right, black }
+  for (let y = 0; y < height; y++)
+    if (y >= erased.top && y < erased.bottom) {
+      writeColumns(frame, y, 0, erased.left, out)
+      paint(erasedFill, out, (y * width + erased.left) * 3, erased.right - erased.left)
+      writeColumns(frame, y, erased.right, width, out)
+    } else writeColumns(frame, y, 0, width, out)
 }

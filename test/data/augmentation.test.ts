@@ -41,6 +41,33 @@ const pixelAt = (values: ArrayLike<number>, { width }: Size, y: number, x: numbe
 const black = [0, 1, 2].map((channel) => table[channel]![0]!)
 const fill = Array.from(Float32Array.from(imagenetNormalisation.mean))
 
+/** The transform as a formula of each value, by the same draws; as in the reference, erasing comes last. */
+const formula = (pixels: Uint8Array, size: Size, { flip, pad, erase }: Augmentation, ...key: ReadonlyArray<number>) => {
+  const { height, width } = size
+  const draw = random(...key)
+  const flipped = draw.chance(flip)
+  const [down, right] = [draw.int(2 * pad + 1) - pad, draw.int(2 * pad + 1) - pad]
+  const valueAt = (y: number, x: number, channel: number) => {
+    const [fromY, fromX] = [y + down, x + right]
+    if (fromY < 0 || fromY >= height || fromX < 0 || fromX >= width) return table[channel]![0]!
+    return table[channel]![pixels[(fromY * width + (flipped ? width - 1 - fromX : fromX)) * 3 + channel]!]!
+  }
+  const values = Float32Array.from(pixels, (_, at) =>
+    valueAt(Math.floor(at / 3 / width), Math.floor(at / 3) % width, at % 3)
+  )
+  if (!draw.chance(erase)) return values
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const area = draw.uniform(0.02, 0.4) * height * width
+    const aspect = draw.uniform(0.3, 1 / 0.3)
+    const [h, w] = [Math.round(Math.sqrt(area * aspect)), Math.round(Math.sqrt(area / aspect))]
+    if (w >= width || h >= height) continue
+    const [top, left] = [draw.int(height - h + 1), draw.int(width - w + 1)]
+    for (let y = top; y < top + h; y++) for (let x = left; x < left + w; x++) values.set(fill, (y * width + x) * 3)
+    break
+  }
+  return values
+}
+
 describe("normalise", () => {
   it("is (byte / 255 − mean) / std of the channel", () => {
     const out = plain(Uint8Array.of(0, 128, 255, 255, 0, 1))
@@ -51,6 +78,17 @@ describe("normalise", () => {
 })
 
 describe("augment", () => {
+  it("is the formula of each value, whatever is drawn, padding wider than the image too", () => {
+    const probability = fc.constantFrom(0, 0.5, 1)
+    const settings = fc.record({ flip: probability, pad: fc.integer({ min: 0, max: 20 }), erase: probability })
+    fc.assert(
+      fc.property(pictured, settings, ({ pixels, size, seed }, augmentation) => {
+        expect(view(pixels, size, augmentation, seed)).toEqual(formula(pixels, size, augmentation, seed))
+      }),
+      { numRuns: 300 }
+    )
+  })
+
   it("without flip, padding and erasing only normalises", () => {
     fc.assert(
       fc.property(pictured, ({ pixels, size, seed }) => {
