@@ -77,6 +77,7 @@ const compareTimes = (one: Case, context: Context) =>
     progress.doing("both agree; warming up")
     yield* round
     const rounds: Array<Round> = []
+    progress.round(0, context.rounds)
     for (let done = 1; done <= context.rounds; done++) {
       rounds.push(yield* round)
       progress.round(done, context.rounds)

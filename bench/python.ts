@@ -77,8 +77,9 @@ const quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
 
 const download = Effect.fn("download")(function* (executable: string, wheels: string) {
   const line = progressLine("downloading PyTorch, torchvision and scikit-learn, MB", downloadBytes / 1e6)
+  // While pip copies a file to its place, it is there twice.
   const watch = bytesOf(wheels).pipe(
-    Effect.tap((bytes) => Effect.sync(() => line.update(bytes / 1e6))),
+    Effect.tap((bytes) => Effect.sync(() => line.update(Math.min(bytes, downloadBytes) / 1e6))),
     Effect.andThen(Effect.sleep("500 millis")),
     Effect.forever
   )
