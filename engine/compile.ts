@@ -8,7 +8,7 @@ import { join } from "node:path"
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Effect, Schema } from "effect"
 import { Graph, savedModelTag } from "#engine/graph.ts"
-import { backendOf } from "#engine/op.ts"
+import { backendOf, valueless } from "#engine/op.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import { Trace, ValueRead } from "#engine/trace.ts"
 
@@ -124,6 +124,16 @@ const traceStep = (
   }
 }
 
+const assign = (variable: tfjs.Variable, value: tfjs.Tensor) => {
+  variable.assign(value)
+  value.dispose()
+}
+
+/** Frees the values of variables that a program's session holds as well; until `store` gives them back nothing may read them. */
+export const release = (tf: TensorFlow, variables: ReadonlyArray<tfjs.Variable>): void => {
+  for (const variable of variables) assign(variable, valueless(tf, variable.shape, variable.dtype))
+}
+
 /** Loads the graph into a session of its own; the number stands for the session. */
 const openSession = (tf: TensorFlow, graph: Graph): number => {
   const folder = mkdtempSync(join(tmpdir(), "mmt-graph-"))
@@ -213,11 +223,8 @@ export const compile = <Steps extends string>(
           [],
           nodes.map(({ read }) => read)
         )
-        for (const [index, metadata] of outputs.entries()) {
-          const value = backendOf(tf).createOutputTensor(metadata)
-          given[index]!.assign(value)
-          value.dispose()
-        }
+        for (const [index, metadata] of outputs.entries())
+          assign(given[index]!, backendOf(tf).createOutputTensor(metadata))
       }
     }
     return program

@@ -3,6 +3,11 @@ import { createRequire } from "node:module"
 import type { DataType } from "@tensorflow/tfjs-node-gpu"
 import type { Backend, OpAttribute } from "#engine/op.ts"
 
+/** A message that can be written. */
+interface Message {
+  serializeBinary(): Uint8Array
+}
+
 /** Messages of tfjs-node's own protobuf module, as far as a graph needs them. */
 interface Messages {
   readonly AttrValue: (new () => AttrMessage) & {
@@ -13,19 +18,8 @@ interface Messages {
     readonly Dim: new () => { setSize: (size: number) => void }
   }
   readonly NodeDef: new () => NodeMessage
-  readonly GraphDef: new () => { addNode: (node: NodeMessage) => void; setVersions: (version: unknown) => void }
-  readonly VersionDef: new () => { setProducer: (version: number) => void }
-  readonly MetaGraphDef: (new () => {
-    setMetaInfoDef: (info: unknown) => void
-    setGraphDef: (graph: unknown) => void
-  }) & {
-    readonly MetaInfoDef: new () => { addTags: (tag: string) => void; setTensorflowVersion: (version: string) => void }
-  }
-  readonly SavedModel: new () => {
-    setSavedModelSchemaVersion: (version: number) => void
-    addMetaGraphs: (graph: unknown) => void
-    serializeBinary: () => Uint8Array
-  }
+  readonly VersionDef: new () => Message & { setProducer: (version: number) => void }
+  readonly MetaGraphDef: { readonly MetaInfoDef: new () => Message & { addTags: (tag: string) => void } }
 }
 interface AttrMessage {
   setS(bytes: Uint8Array): void
@@ -42,7 +36,7 @@ interface TensorMessage {
   setTensorShape(shape: unknown): void
   setTensorContent(bytes: Uint8Array): void
 }
-interface NodeMessage {
+interface NodeMessage extends Message {
   setName(name: string): void
   setOp(op: string): void
   addInput(input: string): void
@@ -55,6 +49,11 @@ const loadMessages = () => require("@tensorflow/tfjs-node-gpu/dist/proto/api_pb.
 /** GraphDef version that this graph's ops follow: that of TensorFlow 2.9 and later. */
 const producer = 1882
 
+// Numbers of the fields of these messages in TensorFlow's .proto files.
+const savedModel = { metaGraphs: 2 }
+const metaGraphDef = { metaInfoDef: 1, graphDef: 2 }
+const graphDef = { node: 1, versions: 4 }
+
 /** The tag under which the graph is saved and loaded. */
 export const savedModelTag = "mmt"
 
@@ -65,11 +64,22 @@ export interface Content {
   readonly bytes: Uint8Array
 }
 
+/** Field `number` of a protobuf message, whose content is the given bytes one after the other. */
+const field = (number: number, ...parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const head = [(number << 3) | 2]
+  let length = parts.reduce((sum, part) => sum + part.length, 0)
+  for (; length > 0x7f; length = Math.floor(length / 0x80)) head.push((length % 0x80) | 0x80)
+  return Buffer.concat([Uint8Array.of(...head, length), ...parts])
+}
+
 /** A graph that grows by nodes; names are given out in order. */
 export class Graph {
   readonly #messages = loadMessages()
-  readonly #graph = new this.#messages.GraphDef()
+  /** The nodes as they are written: as messages they would take a hundred times the memory. */
+  readonly #nodes: Array<Uint8Array> = []
   readonly #backend: Backend
+  /** Small constants by their content. */
+  readonly #constants = new Map<string, string>()
   size = 0
 
   constructor(backend: Backend) {
@@ -81,7 +91,7 @@ export class Graph {
     const name = `n${this.size++}`
     const node = this.#node(name, op, inputs)
     for (const attribute of attributes) node.getAttrMap().set(attribute.name, this.#attribute(attribute))
-    this.#graph.addNode(node)
+    this.#nodes.push(field(graphDef.node, node.serializeBinary()))
     return name
   }
 
@@ -105,7 +115,16 @@ export class Graph {
     )
   }
 
-  addConstant({ type, shape, bytes }: Content): string {
+  /** A node of this content; equal small ones are one node. */
+  addConstant(content: Content): string {
+    if (content.bytes.length > 64) return this.#addConstant(content)
+    const key = JSON.stringify([content.type, content.shape, [...content.bytes]])
+    const name = this.#constants.get(key) ?? this.#addConstant(content)
+    this.#constants.set(key, name)
+    return name
+  }
+
+  #addConstant({ type, shape, bytes }: Content): string {
     const name = `n${this.size++}`
     const node = this.#node(name, "Const", [])
     const tensor = new this.#messages.Tensor()
@@ -118,25 +137,19 @@ export class Graph {
     const dtype = new this.#messages.AttrValue()
     dtype.setType(type)
     node.getAttrMap().set("dtype", dtype)
-    this.#graph.addNode(node)
+    this.#nodes.push(field(graphDef.node, node.serializeBinary()))
     return name
   }
 
   /** The bytes of `saved_model.pb`. */
   toSavedModel(): Uint8Array {
-    const { SavedModel, MetaGraphDef, VersionDef } = this.#messages
+    const { MetaGraphDef, VersionDef } = this.#messages
     const version = new VersionDef()
     version.setProducer(producer)
-    this.#graph.setVersions(version)
     const info = new MetaGraphDef.MetaInfoDef()
     info.addTags(savedModelTag)
-    const meta = new MetaGraphDef()
-    meta.setMetaInfoDef(info)
-    meta.setGraphDef(this.#graph)
-    const model = new SavedModel()
-    model.setSavedModelSchemaVersion(1)
-    model.addMetaGraphs(meta)
-    return model.serializeBinary()
+    const graph = field(metaGraphDef.graphDef, ...this.#nodes, field(graphDef.versions, version.serializeBinary()))
+    return field(savedModel.metaGraphs, field(metaGraphDef.metaInfoDef, info.serializeBinary()), graph)
   }
 
   #node(name: string, op: string, inputs: ReadonlyArray<string>): NodeMessage {

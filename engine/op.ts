@@ -55,6 +55,12 @@ export function backendOf(tf: TensorFlow): Backend {
   return tf.backend() as unknown as Backend
 }
 
+/** A tensor of this shape and type without values, which nothing may read. */
+export function valueless(tf: TensorFlow, shape: ReadonlyArray<number>, dtype: DataType): Tensor {
+  const backend = backendOf(tf)
+  return backend.createOutputTensor({ id: -1, shape: [...shape], dtype: backend.getDTypeInteger(dtype) })
+}
+
 function encode(backend: Backend, name: string, attribute: Attribute): OpAttribute {
   const { binding } = backend
   const [[kind, value]] = Object.entries(attribute) as [[string, OpAttribute["value"]]]

@@ -1,10 +1,12 @@
 /**
  * Writes down the ops of a step as nodes of a graph. While it runs, its tensors have a shape and a type but no values:
- * each op is executed once on zeros, of which nothing is kept, so that tracing needs no more memory than one op.
+ * each op is executed on zeros, once for all its uses on such shapes, and only what shapes come out is kept. So tracing needs no
+ * more memory than one op.
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
+import type { TensorMetadata } from "@tensorflow/tfjs-node-gpu/dist/tfjs_binding.js"
 import type { Graph } from "#engine/graph.ts"
-import { type Backend, backendOf, type OpAttribute } from "#engine/op.ts"
+import { type Backend, backendOf, type OpAttribute, valueless } from "#engine/op.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 
 /** The step reads a value, on which its graph cannot depend: there is none while it is traced. */
@@ -27,12 +29,24 @@ type Info = { readonly dataId: DataId; readonly shape: Array<number>; readonly d
 
 const bytesOf = (values: ArrayBufferView) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
 
+/** What is traced at present, by the backend whose calls it takes. */
+const tracing = new WeakMap<Backend, Trace>()
+
+/**
+ * `x` itself; in a step that is traced, what takes it does not run before `earlier` is there. It says in which order
+ * independent parts of a step run, and so what is in memory at the same time. It has no gradient.
+ */
+export const after = <T extends tfjs.Tensor>(tf: TensorFlow, x: T, earlier: tfjs.Tensor): T =>
+  (tracing.get(backendOf(tf))?.after(x, earlier) ?? x) as T
+
 export class Trace {
   readonly #tf: TensorFlow
   readonly #backend: Backend
   readonly #graph: Graph
   readonly #symbolic = new Map<DataId, Symbolic>()
   readonly #constants = new Map<DataId, string>()
+  /** Shapes and types of an op's outputs, by all that they depend on. */
+  readonly #outputs = new Map<string, ReadonlyArray<TensorMetadata>>()
   /** Keeps the traced tensors' data ids from being used again for others. */
   readonly #seen: Array<DataId> = []
 
@@ -44,11 +58,7 @@ export class Trace {
 
   /** A tensor without values that stands for the node `ref`. */
   symbol(ref: string, op: string, shape: ReadonlyArray<number>, dtype: tfjs.DataType): tfjs.Tensor {
-    const tensor = this.#backend.createOutputTensor({
-      id: -1,
-      shape: [...shape],
-      dtype: this.#backend.getDTypeInteger(dtype)
-    })
+    const tensor = valueless(this.#tf, shape, dtype)
     this.#symbolic.set(tensor.dataId, { ref, op })
     this.#seen.push(tensor.dataId)
     return tensor
@@ -73,6 +83,12 @@ export class Trace {
     return name
   }
 
+  after(x: tfjs.Tensor, earlier: tfjs.Tensor): tfjs.Tensor {
+    const type = { name: "T", type: this.#backend.binding.TF_ATTR_TYPE, value: this.#backend.getDTypeInteger(x.dtype) }
+    const [node] = this.ref(earlier).split(":")
+    return this.symbol(this.#graph.add("Identity", [this.ref(x), `^${node}`], [type]), "Identity", x.shape, x.dtype)
+  }
+
   /** Runs `step` with its ops written down. Values are not to be read in it. */
   run<A>(step: () => A): A {
     const backend = this.#backend
@@ -85,19 +101,31 @@ export class Trace {
       if (symbolic) throw new ValueRead(symbolic.op)
       return readSync.call(backend, dataId)
     }
+    tracing.set(backend, this)
     try {
       return this.#tf.tidy(() => step() as tfjs.TensorContainer) as A
     } finally {
+      tracing.delete(backend)
       Object.assign(backend, { executeSingleOutput, executeMultipleOutputs, readSync })
     }
   }
 
   #execute(name: string, attributes: Array<OpAttribute>, inputs: Array<tfjs.TensorInfo>, outputs: number) {
-    const node = this.#graph.add(
-      name,
-      inputs.map((input) => this.#inputRef(input)),
-      attributes
-    )
+    const refs = inputs.map((input) => this.#inputRef(input))
+    const node = this.#graph.add(name, refs, attributes)
+    const given = inputs.map(({ dataId, dtype, shape }, i) => (this.#symbolic.has(dataId) ? [dtype, shape] : refs[i]))
+    const key = JSON.stringify([name, attributes, given, outputs])
+    const made = this.#outputs.get(key) ?? this.#executeOnZeros(name, attributes, inputs, outputs)
+    this.#outputs.set(key, made)
+    return made.map((metadata, index) => {
+      const tensor = this.#backend.createOutputTensor({ ...metadata, shape: [...metadata.shape], id: -1 })
+      this.#symbolic.set(tensor.dataId, { ref: index === 0 ? node : `${node}:${index}`, op: name })
+      this.#seen.push(tensor.dataId)
+      return tensor
+    })
+  }
+
+  #executeOnZeros(name: string, attributes: Array<OpAttribute>, inputs: Array<tfjs.TensorInfo>, outputs: number) {
     const { binding } = this.#backend
     const temporary: Array<number> = []
     const ids = inputs.map((input) => {
@@ -107,14 +135,8 @@ export class Trace {
       return id
     })
     const made = binding.executeOp(name, attributes, ids, outputs)
-    for (const id of temporary) binding.deleteTensor(id)
-    return made.map((metadata, index) => {
-      binding.deleteTensor(metadata.id!)
-      const tensor = this.#backend.createOutputTensor({ ...metadata, id: -1 })
-      this.#symbolic.set(tensor.dataId, { ref: index === 0 ? node : `${node}:${index}`, op: name })
-      this.#seen.push(tensor.dataId)
-      return tensor
-    })
+    for (const id of [...temporary, ...made.map(({ id }) => id!)]) binding.deleteTensor(id)
+    return made
   }
 
   #inputRef(input: tfjs.TensorInfo): string {

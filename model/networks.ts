@@ -92,6 +92,14 @@ const tensorsByNetwork = (views: ReadonlyArray<View<typeof checkpoint.columns>>,
 
 const momentName = /^adam\.([mv]):(.*)$/
 
+/** Of each network the optimizer's state alone. */
+const momentsIn = (networks: ReadonlyMap<string, Tensors>) =>
+  new Map(
+    [...networks].map(
+      ([name, tensors]) => [name, new Map([...tensors].filter(([key]) => momentName.test(key)))] as const
+    )
+  )
+
 const tensorProblems = (network: string, config: ModelConfig, tensors: Tensors): ReadonlyArray<string> => {
   const classes = tensors.get("classifier.weight")?.shape[0]
   if (classes === undefined) return [`${network} classifier.weight: missing`]
@@ -145,7 +153,7 @@ const makeNetworks = (session: SessionShape): NetworksShape => {
     adam = undefined
     shape.trainer = undefined
     for (const [name, tensors] of loaded) add(name, config, tensors)
-    savedMoments = { step: metadata[0]!.optimizerStep ?? 0, of: loaded }
+    savedMoments = { step: metadata[0]!.optimizerStep ?? 0, of: momentsIn(loaded) }
     shape.teacherStep = metadata[0]!.teacherStep ?? 0
   })
 

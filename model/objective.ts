@@ -5,6 +5,7 @@
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Schema } from "effect"
 import type { TensorFlow } from "#engine/tensorflow.ts"
+import { after } from "#engine/trace.ts"
 import {
   marginTriplet,
   mineHardPairs,
@@ -123,11 +124,17 @@ export const lossAndGradients = (
 ): LossAndGradients => {
   let losses: tfjs.Tensor1D | undefined
   const gradients = tf.tidy(() => {
-    const taught = teachers.map((teacher, i) => teacher.forward(views[i]!, "train"))
+    // Beside the first student, who holds all that its gradient needs, the teachers run, the first student's own last, and
+    // then the second student: so the two students' memory is at its peak at different times.
+    const taught: Array<Forward> = []
+    for (const i of [...teachers.keys()].reverse()) {
+      const images = taught[i + 1] ? after(tf, views[i]!, taught[i + 1]!.logits) : views[i]!
+      taught[i] = teachers[i]!.forward(images, "train")
+    }
     const totalLoss = () => {
       const terms = students.flatMap((student, i) => {
-        const out = student.forward(views[i]!, "train")
-        return lossTerms(tf, out, taught[students.length - 1 - i], labels, settings)
+        const images = i > 0 && taught[0] ? after(tf, views[i]!, taught[0].logits) : views[i]!
+        return lossTerms(tf, student.forward(images, "train"), taught[students.length - 1 - i], labels, settings)
       })
       const total = tf.addN(terms.map(([weight, value]) => tf.mul(value, weight) as tfjs.Scalar))
       losses = tf.keep(tf.stack([...terms.map(([, value]) => value), total])) as tfjs.Tensor1D

@@ -4,7 +4,7 @@
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Effect } from "effect"
-import { compile, type StepSpec } from "#engine/compile.ts"
+import { compile, release, type StepSpec } from "#engine/compile.ts"
 import type { ProgramsShape } from "#engine/programs.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import type { Adam } from "#model/adam.ts"
@@ -76,10 +76,13 @@ const stepsOf = (
   }
 }
 
+const momentsOf = ({ students, adam }: TrainerSpec): ReadonlyArray<tfjs.Variable> =>
+  [...parametersOf(students).keys()].flatMap((name) => [...adam.moments(name)])
+
 /** All variables that the steps read or write, in an order that depends on the networks' make alone. */
-const variablesOf = ({ students, teachers, adam }: TrainerSpec): ReadonlyArray<tfjs.Variable> => [
-  ...[...students, ...teachers].flatMap(({ variables }) => [...variables.values()]),
-  ...[...parametersOf(students).keys()].flatMap((name) => [...adam.moments(name)])
+const variablesOf = (spec: TrainerSpec): ReadonlyArray<tfjs.Variable> => [
+  ...[...spec.students, ...spec.teachers].flatMap(({ variables }) => [...variables.values()]),
+  ...momentsOf(spec)
 ]
 
 /** What a program depends on: two specs of the same text can use the same one. */
@@ -109,6 +112,8 @@ export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: T
     const variables = variablesOf(spec)
     const program = yield* programs.of(programKey(spec), compile(tf, variables, stepsOf(tf, spec)))
     program.load(variables)
+    // The networks keep their values, for the case that the training fails; of the optimizer's nothing would be kept then.
+    release(tf, momentsOf(spec))
     const count = stepCount(spec)
     const trainer: Trainer = {
       step: (views, labels, learningRate) => {

@@ -106,7 +106,8 @@ void Normalise(const float *x, const float *residual, const Shape &shape, const 
     for (int64_t c = 0; c < shape.width; c++) {
       float z = (from[c] - mean[c]) * factor[c] + shift[c];
       if (Residual) z += other[c];
-      to[c] = Relu ? (z > 0 ? z : 0) : z;
+      // In this order NaN stays NaN.
+      to[c] = Relu ? (z < 0 ? 0 : z) : z;
     }
   }
 }

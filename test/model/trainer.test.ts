@@ -64,6 +64,7 @@ describe.each(Object.entries(tinyModels))("%s", (_, model) => {
           batch: [images, height, width]
         }
         const compiled = yield* compiledTrainer(yield* Programs, tf, spec)
+        compiled.settle()
         const eager = eagerTrainer(tf, spec)
         const step = (trainer: Trainer, index: number) => {
           const reported = trainer.step([batches[index]!], labels, rate)
