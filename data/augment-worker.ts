@@ -17,6 +17,12 @@ export interface AugmentJob {
   readonly iteration: number
 }
 
+/** A batch to make, and the memory to make it in. */
+export interface AugmentTask {
+  readonly job: AugmentJob
+  readonly memory: SharedArrayBuffer | undefined
+}
+
 const handles = new Map<string, number>()
 
 const handleOf = (file: string): number => {
@@ -31,12 +37,12 @@ const readPixels = ({ file, offset }: PixelPlace, into: Uint8Array): void => {
     throw new Error(`${file}: ends before the pixels at byte ${offset}; was it changed meanwhile?`)
 }
 
-/** Pixels [views · rows, height, width, 3], normalised, as one transferred array. */
-export default (job: AugmentJob) => {
+/** Pixels [views · rows, height, width, 3], normalised: in the memory given, or as one transferred array. */
+export default ({ job, memory }: AugmentTask) => {
   const { places, views, size, augmentation, seed, epoch, iteration } = job
   const values = size.height * size.width * 3
   const table = normalisationTable(job.normalisation)
-  const out = new Float32Array(views * places.length * values)
+  const out = memory === undefined ? new Float32Array(views * places.length * values) : new Float32Array(memory)
   const pixels = new Uint8Array(values)
   for (const [position, place] of places.entries()) {
     readPixels(place, pixels)
@@ -46,5 +52,5 @@ export default (job: AugmentJob) => {
       augment(pixels, size, augmentation, table, draw, out.subarray(start, start + values))
     }
   }
-  return move(out)
+  return memory === undefined ? move(out) : out
 }
