@@ -79,21 +79,33 @@ export const normalisedConvolutions =
     )
   }
 
+/** A convolution's kernel and bias with its BatchNorm in them; channels of an instance normalisation are left as they are. */
+const folded = (tf: TensorFlow, variables: Variables, convolution: Convolution) => {
+  const { name, instanceChannels } = convolution
+  const { factor, offset } = evaluationAffine(tf, batchNormOf(variables, batchNormName(convolution)))
+  const before = (value: number, rest: tfjs.Tensor) =>
+    instanceChannels === 0 ? rest : tf.concat([tf.fill([instanceChannels], value), rest])
+  return { kernel: tf.mul(variables.get(`${name}.weight`)!, before(1, factor)), bias: before(0, offset) }
+}
+
+const biasAdd = { T: { type: "float32" }, data_format: { string: "NHWC" } } as const
+
 /**
- * Convolutions for inference: BatchNorm's factor is in the kernel, and its offset is the bias. They are folded with each
- * batch, so that they follow the weights: it costs one product for each weight, a batch thousands.
+ * These convolutions for inference: BatchNorm's factor is in the kernel, and its offset is the bias. They are folded with
+ * each batch, so that they follow the weights: it costs one product for each weight, a batch thousands.
  */
-export const foldedConvolutions =
-  (tf: TensorFlow, variables: Variables): ConvolutionLayer =>
-  (convolution, x, after = {}) => {
-    const { name, instanceChannels } = convolution
-    const { factor, offset } = evaluationAffine(tf, batchNormOf(variables, batchNormName(convolution)))
-    const [ones, zeros] = [tf.ones([instanceChannels]), tf.zeros([instanceChannels])]
-    const kernel = tf.mul(variables.get(`${name}.weight`)!, tf.concat([ones, factor]))
-    const bias = { T: { type: "float32" }, data_format: { string: "NHWC" } } as const
-    const [y] = runOp(tf, "BiasAdd", bias, [convolve(tf, convolution, x, kernel), tf.concat([zeros, offset])], 1)
+export const foldedConvolutions = (
+  tf: TensorFlow,
+  variables: Variables,
+  convolutions: ReadonlyArray<Convolution>
+): ConvolutionLayer => {
+  const layers = new Map(convolutions.map((each) => [each.name, folded(tf, variables, each)]))
+  return (convolution, x, after = {}) => {
+    const { kernel, bias } = layers.get(convolution.name)!
+    const [y] = runOp(tf, "BiasAdd", biasAdd, [convolve(tf, convolution, x, kernel), bias], 1)
     return withInstanceNorm(tf, variables, convolution, y as tfjs.Tensor4D, after, (rest) => followed(tf, rest, after))
   }
+}
 
 /**
  * GeM pooling, mean(max(x, 1e-6)^p)^(1/p) [N, C] over a map [N, h, w, C]; `p` [1].

@@ -6,6 +6,7 @@ import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Schema } from "effect"
 import { averagePool } from "#engine/layers.ts"
 import { type SessionShape, valuesOf } from "#engine/session.ts"
+import type { TensorFlow } from "#engine/tensorflow.ts"
 import { dimensionOf, geometryOf, type ModelConfig } from "#model/config.ts"
 import {
   evaluationNorm,
@@ -15,7 +16,14 @@ import {
   normalisedConvolutions,
   trainingNorm
 } from "#model/layers.ts"
-import { batchNormSpecs, type ConvolutionLayer, resnetForward, resnetTensors, type TensorSpec } from "#model/resnet.ts"
+import {
+  batchNormSpecs,
+  type ConvolutionLayer,
+  convolutionsOf,
+  resnetForward,
+  resnetTensors,
+  type TensorSpec
+} from "#model/resnet.ts"
 
 /** Whether BatchNorm uses and updates by the batch's own statistics, or uses the running ones. */
 export type Mode = "train" | "evaluate"
@@ -89,6 +97,20 @@ export const networkTensors = (config: ModelConfig, classes: number): ReadonlyAr
 const isTrained = ({ kind }: TensorSpec) =>
   kind === "kernel" || kind === "scale" || kind === "shift" || kind === "exponent" || kind === "linear"
 
+/** Parts of a batch of images that a compiled graph can compute at the same time, by one core each. */
+const parts = 4
+
+/** The images in up to so many parts of about the same size. */
+const sideBySide = (tf: TensorFlow, images: tfjs.Tensor4D): ReadonlyArray<tfjs.Tensor4D> => {
+  const count = Math.min(parts, images.shape[0])
+  const bounds = Array.from({ length: count + 1 }, (_, i) => Math.floor((i * images.shape[0]) / count))
+  return tf.split(
+    images,
+    bounds.slice(1).map((end, i) => end - bounds[i]!),
+    0
+  )
+}
+
 /** Declares the network's variables in the session with the given values; every name of `networkTensors` must be there. */
 export const makeNetwork = (
   session: SessionShape,
@@ -160,7 +182,12 @@ export const makeNetwork = (
       const b = neck(feature, normOf(variables, mode))
       return { feature, neck: b, logits: tf.matMul(b, variable(classifierName) as tfjs.Tensor2D, false, true) }
     },
-    embed: (images) => neck(pooled(images, foldedConvolutions(tf, backbone)), evaluationNorm(tf, variables)),
+    embed: (images) =>
+      tf.tidy(() => {
+        const layer = foldedConvolutions(tf, backbone, convolutionsOf(geometry))
+        const features = sideBySide(tf, images).map((part) => pooled(part, layer))
+        return neck(tf.concat(features), evaluationNorm(tf, variables))
+      }),
     toEngine,
     toHost,
     read: () =>
