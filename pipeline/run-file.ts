@@ -108,6 +108,13 @@ const Evaluation = Schema.Struct({
   depth: withDefault(PositiveInt, 10)
 })
 
+const Engine = Schema.Struct({
+  /** Threads that share the work of one op; half the cores where it is not given. */
+  threadsPerOp: Schema.optionalKey(PositiveInt),
+  /** Ops that run at the same time; 2 where it is not given. */
+  opsAtOnce: Schema.optionalKey(PositiveInt)
+})
+
 const variantName = /^[a-z0-9][a-z0-9-]*$/u
 
 /** Names that the folders and the table of a run have already. */
@@ -135,6 +142,8 @@ export const RunFile = Schema.Struct({
   pretrain: withDefault(Pretrain, {}),
   adapt: withDefault(Adapt, {}),
   evaluate: withDefault(Evaluation, {}),
+  /** How the engine uses the machine. It changes results by rounding alone, so what is done stays done. */
+  engine: withDefault(Engine, {}),
   /** Further adaptations of the same pre-trained networks: by name, the keys of `adapt` in which each differs. */
   variants: withDefault(Variants, {})
 }).annotate({ identifier: "RunFile" })

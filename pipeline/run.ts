@@ -6,6 +6,7 @@ import { AugmentationPool } from "#data/augmentation-pool.ts"
 import { openDataset } from "#data/dataset.ts"
 import { tensorflowVersion } from "#engine/layout.ts"
 import { Programs } from "#engine/programs.ts"
+import { EngineThreads } from "#engine/session.ts"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
 import { keepEvent, type RunEvent, RunListener } from "#pipeline/events.ts"
 import { keyOf, readManifest, type StepRecord, type TaskRecord, writeManifest, writeWhole } from "#pipeline/manifest.ts"
@@ -71,6 +72,7 @@ const makeTask = (
   Effect.gen(function* () {
     const { id, phase } = task
     const started = performance.now()
+    const { intraOpThreads, interOpThreads } = yield* EngineThreads
     const total = Number(steps[0]!.params.iterations ?? 0)
     const inputRows = task.steps.flatMap(({ inputs }) =>
       (inputs.images ?? []).flatMap((source) => done.get(source.task)?.outputs[source.port]?.files ?? [])
@@ -101,7 +103,7 @@ const makeTask = (
           { artifact, columns, files: files.map(({ file, ...rest }) => ({ path: relative(folder, file), ...rest })) }
         ])
       ),
-      engine: `tensorflow ${tensorflowVersion}`,
+      engine: `tensorflow ${tensorflowVersion}, threads an op: ${intraOpThreads}, ops at a time: ${interOpThreads}`,
       finished: new Date().toISOString(),
       seconds,
       ...trainingOf(stepMillis, waitMillis)
@@ -190,6 +192,14 @@ export const executeRun = Effect.fn("executeRun")(function* (config: RunConfig, 
     { discard: true }
   )
   tell({ type: "run-started", run: config.name, tasks: tasks.length, done: manifest.size })
-  yield* Effect.provide(runAll, Layer.mergeAll(AugmentationPool.layer(threads), Programs.layer))
+  const { intraOpThreads, interOpThreads } = yield* EngineThreads
+  const engineThreads = {
+    intraOpThreads: config.engine.threadsPerOp ?? intraOpThreads,
+    interOpThreads: config.engine.opsAtOnce ?? interOpThreads
+  }
+  yield* runAll.pipe(
+    Effect.provide(Layer.mergeAll(AugmentationPool.layer(threads), Programs.layer)),
+    Effect.provideService(EngineThreads, engineThreads)
+  )
   tell({ type: "run-done", run: config.name, seconds: (performance.now() - started) / 1000 })
 }, writeFailures)

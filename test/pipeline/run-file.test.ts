@@ -42,6 +42,17 @@ const paperAdaptation: Adapt = {
   erase: 0.5
 }
 
+describe("engine", () => {
+  it("takes the threads of an op and the ops at a time, or leaves them to the machine", () => {
+    expect(parsed(data).engine).toEqual({})
+    const { engine } = parsed(`${data}engine: { threadsPerOp: 4, opsAtOnce: 3 }`)
+    expect(engine).toEqual({ threadsPerOp: 4, opsAtOnce: 3 })
+    expect(problems(`${data}engine: { threadsPerOp: 0, cores: 2 }`)).toBe(
+      'my.yaml: unknown key "engine.cores"; known here: threadsPerOp, opsAtOnce\nmy.yaml: key "engine.threadsPerOp": expected a value greater than 0, found 0'
+    )
+  })
+})
+
 describe("defaults", () => {
   it("are the paper's settings", () => {
     const run = parsed(data)
@@ -140,7 +151,7 @@ describe("errors", () => {
     [
       "an unknown key",
       `${data}colour: red`,
-      'unknown key "colour"; known here: name, seed, data, model, pretrain, adapt, evaluate, variants'
+      'unknown key "colour"; known here: name, seed, data, model, pretrain, adapt, evaluate, engine, variants'
     ],
     [
       "an unknown nested key",
