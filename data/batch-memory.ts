@@ -13,6 +13,7 @@ const callAt = 8
 const calling = 80 * 2 ** 20
 
 export class BatchMemory {
+  readonly #least: number
   #free: Array<SharedArrayBuffer> = []
   #lent = 0
   readonly #collected = new FinalizationRegistry<SharedArrayBuffer>((memory) => {
@@ -20,8 +21,16 @@ export class BatchMemory {
     this.#free.push(memory)
   })
 
-  /** Memory of so many bytes, of any content; undefined where as much is lent as may be: then the batch takes its own. */
+  /** A batch of less than `least` bytes takes fresh memory, which costs it less than looking for garbage does. */
+  constructor(least = 8 * 2 ** 20) {
+    this.#least = least
+  }
+
+  /**
+   * Memory of so many bytes, of any content; undefined where the batch takes its own: it is small, or as much is lent as may be.
+   */
   take(bytes: number): SharedArrayBuffer | undefined {
+    if (bytes < this.#least) return undefined
     const free = this.#free.pop()
     if (free === undefined && this.#lent >= most) return undefined
     this.#lent++

@@ -4,7 +4,14 @@ import { Effect } from "effect"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { random } from "#data/random.ts"
-import { type Affine, batchNormTrain, instanceNorm } from "#engine/normalisation.ts"
+import {
+  type Affine,
+  batchNormTrain,
+  composedNormalisation,
+  fusedNormalisation,
+  instanceNorm,
+  type Normalisation
+} from "#engine/normalisation.ts"
 import { Session, type SessionShape } from "#engine/session.ts"
 import { run } from "../stages/run-stage.ts"
 
@@ -67,7 +74,7 @@ const reference = (
   return out
 }
 
-const given = fc.record({
+const givenFields = {
   groups: fc.integer({ min: 1, max: 4 }),
   samples: fc.integer({ min: 1, max: 3 }),
   height: fc.integer({ min: 2, max: 5 }),
@@ -75,7 +82,8 @@ const given = fc.record({
   channels: fc.integer({ min: 1, max: 6 }),
   seed: fc.nat(1000),
   shift: fc.constantFrom(0, 3, -20)
-})
+}
+const given = fc.record(givenFields)
 
 /** Calls `norm` on drawn images and compares value and gradients with the reference of as many groups. */
 const check = (
@@ -140,6 +148,58 @@ describe("instance normalisation", () => {
           check(session, shape, groups, drawn, (x, layer) => instanceNorm(session.tf, x, layer))
         }),
         { numRuns: 40 }
+      )
+    }))
+})
+
+describe("normalisation by the CPU's own op", () => {
+  it("is what TensorFlow's ops make of it, with a residual and a ReLU, gradients and running statistics included", () =>
+    withSession(({ tf, variable }) => {
+      const after = fc.record({ relu: fc.boolean(), residual: fc.boolean() })
+      const wide = fc.record({ ...givenFields, channels: fc.constantFrom(1, 3, 16, 40, 300) })
+      fc.assert(
+        fc.property(
+          wide,
+          after,
+          ({ groups, samples, height, width, channels, seed, shift: offset }, { relu, residual }) => {
+            const shape = [groups * samples, height, width, channels] as const
+            const size = shape.reduce((a, b) => a * b, 1)
+            const images = (key: number, mean = 0) => tf.tensor4d(normals(seed + key, size, 1.5, mean), [...shape])
+            const made = (normalisation: Normalisation, relu: boolean, dy: Float32Array) => {
+              const named = (name: string, key: number, scale: number, mean: number) =>
+                variable(name, () => tf.tensor1d(normals(seed + key, channels, scale, mean)))
+              const layer = { scale: named("scale", 3, 0.2, 1), shift: named("shift", 4, 0.2, 0) }
+              const running = { runningMean: named("mean", 5, 1, 0), runningVariance: named("variance", 6, 0.1, 2) }
+              const x = variable("x", () => images(0, offset))
+              const other = variable("residual", () => images(1))
+              const added = residual ? (other as tfjs.Tensor as tfjs.Tensor4D) : undefined
+              let values: ArrayLike<number> | undefined
+              const { grads } = tf.variableGrads(() => {
+                const y = normalisation(
+                  tf,
+                  x as tfjs.Tensor as tfjs.Tensor4D,
+                  layer,
+                  { relu, residual: added },
+                  groups,
+                  running
+                )
+                values = y.dataSync()
+                return tf.sum(tf.mul(y, tf.tensor4d(dy, [...shape]))) as tfjs.Scalar
+              }, [x, layer.scale, layer.shift, ...(residual ? [other] : [])])
+              const moved = [running.runningMean, running.runningVariance]
+              const tensors = [...moved, ...Object.keys(grads).map((name) => grads[name]!)]
+              return [values!, ...tensors.map((tensor) => tensor.dataSync())]
+            }
+            const dy = normals(seed + 2, size, 1.5)
+            // Rounding decides on which side of the ReLU values about 0 are: no gradient comes to them.
+            const before = made(composedNormalisation, false, dy)[0]!
+            const clear = dy.map((value, i) => (Math.abs(before[i]!) < 1e-3 ? 0 : value))
+            const expected = made(composedNormalisation, relu, clear)
+            for (const [i, found] of made(fusedNormalisation, relu, clear).entries())
+              expectClose(found, expected[i]!, 2e-3)
+          }
+        ),
+        { numRuns: 60 }
       )
     }))
 })
