@@ -1,7 +1,6 @@
-/** `mmt`: the command line. Exit codes: 0 done, 1 failed, 2 misuse, 130 interrupted. */
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Console, Effect, Layer, Runtime, Schema } from "effect"
-import { CliError, CliOutput, Command } from "effect/cli"
+/** `mmt`: the command line. */
+import { Command } from "effect/cli"
+import { runCommandLine } from "#cli/command-line.ts"
 import { dataset } from "#cli/dataset.ts"
 import { engine } from "#cli/engine.ts"
 import { plan } from "#cli/plan.ts"
@@ -10,12 +9,6 @@ import { run } from "#cli/run.ts"
 import { score } from "#cli/score.ts"
 import { show } from "#cli/show.ts"
 import { stage } from "#cli/stage.ts"
-import packageJson from "../package.json" with { type: "json" }
-
-/** What ends the process: everything is said, only the exit code is left. */
-class Ended extends Schema.TaggedError<Ended>()("Ended", { code: Schema.Int }) {
-  readonly [Runtime.errorExitCode] = this.code
-}
 
 const root = Command.make("mmt").pipe(
   Command.withDescription(
@@ -24,37 +17,4 @@ const root = Command.make("mmt").pipe(
   Command.withSubcommands([quickstart, run, plan, score, stage, show, dataset, engine])
 )
 
-/** A wrong call is answered in a line or two; help is for those who ask for it. */
-const presenter = CliOutput.layerPresenter({
-  present: (event) =>
-    event._tag === "InvalidInvocation"
-      ? Console.error(
-          `${event.errors.map(({ message }) => message.replace(/\s*\n\s*/g, " ")).join("\n")}\nSee \`${event.commandPath.join(" ")} --help\`.`
-        )
-      : CliOutput.defaultPresenter.present(event)
-})
-
-const endWith = (cause: Cause.Cause<unknown>): Effect.Effect<void, Ended> =>
-  Effect.suspend(() => {
-    if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
-    const failure = Cause.findErrorOption(cause)
-    if (failure._tag === "None") {
-      process.stderr.write(`mmt failed unexpectedly; please report this:\n${Cause.pretty(cause)}\n`)
-      return Effect.fail(new Ended({ code: 1 }))
-    }
-    const error = failure.value
-    // The command line's own errors are shown already.
-    if (CliError.isCliError(error)) {
-      // A group of commands called by its name alone asks for help.
-      const asked = error._tag === "ShowHelp" && error.errors.length === 0
-      return asked ? Effect.void : Effect.fail(new Ended({ code: 2 }))
-    }
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
-    return Effect.fail(new Ended({ code: Runtime.getErrorExitCode(error) }))
-  })
-
-Command.run(root, { version: packageJson.version }).pipe(
-  Effect.catchCause(endWith),
-  Effect.provide(Layer.mergeAll(NodeServices.layer, presenter)),
-  NodeRuntime.runMain({ disableErrorReporting: true })
-)
+runCommandLine(root, (path) => `${path.join(" ")} --help`)
