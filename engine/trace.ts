@@ -18,6 +18,15 @@ export class ValueRead extends Error {
   }
 }
 
+/** The step draws random numbers, which would be the same in every run of its graph. */
+export class RandomDrawn extends Error {
+  constructor() {
+    super(
+      "the step draws random numbers while it is traced, so that every run would get the same; give them, or a seed, as an input"
+    )
+  }
+}
+
 /** A tensor without values: where it comes from in the graph. */
 interface Symbolic {
   readonly ref: string
@@ -89,7 +98,7 @@ export class Trace {
     return this.symbol(this.#graph.add("Identity", [this.ref(x), `^${node}`], [type]), "Identity", x.shape, x.dtype)
   }
 
-  /** Runs `step` with its ops written down. Values are not to be read in it. */
+  /** Runs `step` with its ops written down. Neither are values to be read in it nor random numbers to be drawn. */
   run<A>(step: () => A): A {
     const backend = this.#backend
     const { executeSingleOutput, executeMultipleOutputs, readSync } = backend
@@ -101,11 +110,16 @@ export class Trace {
       if (symbolic) throw new ValueRead(symbolic.op)
       return readSync.call(backend, dataId)
     }
+    const { random } = Math
+    Math.random = () => {
+      throw new RandomDrawn()
+    }
     tracing.set(backend, this)
     try {
       return this.#tf.tidy(() => step() as tfjs.TensorContainer) as A
     } finally {
       tracing.delete(backend)
+      Math.random = random
       Object.assign(backend, { executeSingleOutput, executeMultipleOutputs, readSync })
     }
   }
