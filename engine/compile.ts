@@ -24,7 +24,7 @@ export interface StepSpec {
   readonly step: (inputs: Readonly<Record<string, tfjs.Tensor>>) => Readonly<Record<string, tfjs.Tensor>>
 }
 
-/** A step cannot be a graph: it reads a value while it runs, or TensorFlow refuses the graph. */
+/** A step cannot be a graph: it reads a value or draws a random number while it runs, or TensorFlow refuses the graph. */
 export class NotCompilable extends Schema.TaggedError<NotCompilable>()("NotCompilable", {
   step: Schema.String,
   /** The op whose value is read, where that is the reason. */
@@ -135,7 +135,7 @@ export const release = (tf: TensorFlow, variables: ReadonlyArray<tfjs.Variable>)
 }
 
 /** Loads the graph into a session of its own; the number stands for the session. */
-const openSession = (tf: TensorFlow, graph: Graph): number => {
+export const openSession = (tf: TensorFlow, graph: Graph): number => {
   const folder = mkdtempSync(join(tmpdir(), "mmt-graph-"))
   try {
     writeFileSync(join(folder, "saved_model.pb"), graph.toSavedModel())

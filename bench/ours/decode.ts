@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Stream } from "effect"
 import sharp from "sharp"
+import { Session } from "#engine/session.ts"
 import { inletOf, writeBatches } from "#pipeline/arrow-file.ts"
 import { viewOf } from "#schemas/artifact.ts"
 import { images } from "#schemas/images.ts"
@@ -42,4 +43,4 @@ const program = Effect.gen(function* () {
   )
 })
 
-NodeRuntime.runMain(Effect.scoped(program))
+NodeRuntime.runMain(program.pipe(Effect.scoped, Effect.provide(Session.layer)))

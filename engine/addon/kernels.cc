@@ -3,10 +3,13 @@
 //   MmtBatchNormGrad   its gradient
 //   MmtAdam            one step of Adam
 //   MmtBlend           a · x + b · y
-// Each is one pass or two over memory where TensorFlow's own ops take three to ten.
+//   MmtResize          an RGB image resized by PIL's bicubic interpolation
+// Each is one pass or two over memory where TensorFlow's own ops take three to ten; TensorFlow's own bicubic resize rounds
+// otherwise than PIL's.
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <initializer_list>
 #include <memory>
@@ -30,6 +33,17 @@ struct AdamRates {
   float stepSize, correction, weightDecay, beta1, rest1, beta2, rest2, epsilon;
   int threads;
 };
+
+// How one dimension is resized: each place of the output is a weighted sum of `count` places of the input from `first` on.
+// The weights of place i start at weights[i · taps]; they are fixed-point numbers.
+struct Resampling {
+  int64_t size, taps;
+  std::vector<int64_t> first, count;
+  std::vector<int32_t> weights;
+};
+
+// Bits behind the point of a resampling's weights.
+constexpr int kPrecision = 22;
 
 namespace plain {
 #include "kernel-loops.h"
@@ -78,15 +92,16 @@ class Call {
 
   // An output as large as `like`, in the memory of the first of these inputs that nothing else needs any more. It must be
   // asked for while no Tensor of them is held.
-  Tensor Output(int index, const std::vector<int64_t> &dims, std::initializer_list<int> reuse = {}) {
+  Tensor Output(int index, const std::vector<int64_t> &dims, std::initializer_list<int> reuse = {},
+                TF_DataType type = TF_FLOAT) {
     TF_Tensor *tensor = nullptr;
     int forwarded = -1;
     if (ok() && reuse.size() > 0)
       tensor = TF_ForwardInputOrAllocateOutput(context_, reuse.begin(), reuse.size(), index, dims.data(), dims.size(),
                                                &forwarded, status_.get());
     else if (ok())
-      tensor = TF_AllocateOutput(context_, index, TF_FLOAT, dims.data(), dims.size(), Count(dims) * sizeof(float),
-                                 status_.get());
+      tensor = TF_AllocateOutput(context_, index, type, dims.data(), dims.size(),
+                                 Count(dims) * TF_DataTypeSize(type), status_.get());
     return Tensor(Checked(tensor));
   }
 
@@ -120,7 +135,10 @@ class Call {
   Status status_;
 };
 
-float *Data(const Tensor &tensor) { return static_cast<float *>(TF_TensorData(tensor.get())); }
+template <class T = float>
+T *Data(const Tensor &tensor) {
+  return static_cast<T *>(TF_TensorData(tensor.get()));
+}
 int64_t Size(const Tensor &tensor) { return tensor ? TF_TensorElementCount(tensor.get()) : 0; }
 
 // Reads attributes of an op; the first that is missing fails its construction.
@@ -261,6 +279,52 @@ struct BlendOp {
   }
 };
 
+// Keys' cubic convolution with a = −0.5.
+double Cubic(double x) {
+  x = fabs(x);
+  if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
+  if (x < 2) return (((x - 5) * x + 8) * x - 4) * -0.5;
+  return 0;
+}
+
+// PIL's bicubic resampling of one dimension. Where the output is smaller, the kernel is as much wider, so that it averages.
+Resampling Bicubic(int64_t from, int64_t to) {
+  const double scale = (double)from / to, stretch = scale < 1 ? 1 : scale, support = 2 * stretch;
+  const int64_t taps = (int64_t)ceil(support) * 2 + 1;
+  Resampling r = {to, taps, std::vector<int64_t>(to), std::vector<int64_t>(to), std::vector<int32_t>(to * taps)};
+  std::vector<double> weights(taps);
+  for (int64_t i = 0; i < to; i++) {
+    const double centre = (i + 0.5) * scale;
+    int64_t first = (int64_t)(centre - support + 0.5), end = (int64_t)(centre + support + 0.5);
+    if (first < 0) first = 0;
+    if (end > from) end = from;
+    double sum = 0;
+    for (int64_t t = 0; t < end - first; t++) sum += weights[t] = Cubic((t + first - centre + 0.5) * (1 / stretch));
+    for (int64_t t = 0; t < end - first; t++) {
+      const double weight = sum != 0 ? weights[t] / sum : weights[t];
+      r.weights[i * taps + t] = (int32_t)(weight * (1 << kPrecision) + (weight < 0 ? -0.5 : 0.5));
+    }
+    r.first[i] = first, r.count[i] = end - first;
+  }
+  return r;
+}
+
+struct ResizeOp {
+  int64_t height, width;
+  explicit ResizeOp(Attributes a) : height(a.Int("height")), width(a.Int("width")) {}
+
+  void operator()(Call &call) const {
+    const auto dims = call.Dims(0);
+    if (dims.size() != 3 || dims[0] < 1 || dims[1] < 1 || dims[2] != 3 || height < 1 || width < 1)
+      return call.Fail("expected an image [height, width, 3] of at least one pixel, and as much of it");
+    const Tensor image = call.Input(0), resized = call.Output(0, {height, width, 3}, {}, TF_UINT8);
+    if (!call.ok()) return;
+    const Resampling rows = Bicubic(dims[0], height), columns = Bicubic(dims[1], width);
+    const auto run = HasAvx2() ? avx2::Resize : plain::Resize;
+    run(Data<uint8_t>(image), dims[0], dims[1], rows, columns, Data<uint8_t>(resized));
+  }
+};
+
 // Each of these outputs has the shape of the input of the same entry in `Like`; all others are unknown before they are there.
 template <int... Like>
 void ShapesLike(TF_ShapeInferenceContext *context, TF_Status *status) {
@@ -293,13 +357,16 @@ void Delete(void *op) {
 
 using Texts = std::initializer_list<const char *>;
 
+// Inputs and outputs are float32 where their text names no type.
+std::string Typed(const std::string &text) { return text.find(':') == std::string::npos ? text + ": float" : text; }
+
 template <class Op>
 void Register(const char *name, const Texts &inputs, const Texts &outputs, const Texts &attributes,
               void (*shapes)(TF_ShapeInferenceContext *, TF_Status *)) {
   const Status status(TF_NewStatus());
   TF_OpDefinitionBuilder *definition = TF_NewOpDefinitionBuilder(name);
-  for (const char *input : inputs) TF_OpDefinitionBuilderAddInput(definition, (std::string(input) + ": float").c_str());
-  for (const char *output : outputs) TF_OpDefinitionBuilderAddOutput(definition, (std::string(output) + ": float").c_str());
+  for (const char *input : inputs) TF_OpDefinitionBuilderAddInput(definition, Typed(input).c_str());
+  for (const char *output : outputs) TF_OpDefinitionBuilderAddOutput(definition, Typed(output).c_str());
   for (const char *attribute : attributes) TF_OpDefinitionBuilderAddAttr(definition, attribute);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(definition, shapes);
   TF_RegisterOpDefinition(definition, status.get());
@@ -317,6 +384,7 @@ void Register(const char *name, const Texts &inputs, const Texts &outputs, const
                    {"weight_decay: float", "beta1: float", "rest1: float", "beta2: float", "rest2: float", "epsilon: float"},
                    ShapesLike<0, 0, 0>);
   Register<BlendOp>("MmtBlend", {"x", "y", "a", "b"}, {"blended"}, {}, ShapesLike<0>);
+  Register<ResizeOp>("MmtResize", {"image: uint8"}, {"resized: uint8"}, {"height: int", "width: int"}, ShapesLike<-1>);
   return true;
 }();
 

@@ -1,13 +1,13 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
+import { dirname, extname, join } from "node:path"
 import { Effect, Schema } from "effect"
 import sharp from "sharp"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { metadataOf, viewOf } from "#schemas/artifact.ts"
 import { images } from "#schemas/images.ts"
 import { DecodeParams, decodeStage } from "#stages/decode.ts"
-import { drain } from "./run-stage.ts"
+import { drain, run } from "./run-stage.ts"
 
 let root: string
 beforeAll(async () => {
@@ -35,7 +35,25 @@ const decode = (params: Partial<typeof DecodeParams.Encoded> = {}) =>
       ...params
     })
     return (yield* drain(yield* decodeStage.run({}, decoded))).images
-  }).pipe(Effect.scoped)
+  })
+
+const halfOf = (file: Buffer) => file.subarray(0, file.length / 2)
+
+/** A JPEG file whose Huffman tables are no tables. */
+const brokenTables = (file: Buffer) => {
+  const broken = Buffer.from(file)
+  broken.fill(0xff, broken.indexOf(Buffer.of(0xff, 0xc4)) + 5, broken.indexOf(Buffer.of(0xff, 0xc4)) + 21)
+  return broken
+}
+
+/** A JPEG file that claims another size. */
+const ofSize = (height: number, width: number, file: Buffer) => {
+  const claiming = Buffer.from(file)
+  const frame = claiming.indexOf(Buffer.of(0xff, 0xc0))
+  claiming.writeUInt16BE(height, frame + 5)
+  claiming.writeUInt16BE(width, frame + 7)
+  return claiming
+}
 
 const folder = "bounding_box_train"
 
@@ -51,7 +69,7 @@ describe("decode", () => {
     await put(`${folder}/0004_c1s1_000001_00.png`, await transparent.png().toBuffer())
     await put(`${folder}/0005_c2s1_000001_00.png`, await colour(200, 100, 50).png({ palette: true }).toBuffer())
     await put(`${folder}/0006_c2s1_000001_00.jpg`, await colour(0, 0, 0).toColourspace("cmyk").jpeg().toBuffer())
-    const [batch, ...more] = await Effect.runPromise(decode())
+    const [batch, ...more] = await run(decode())
     expect(more).toEqual([])
     const { image, person, camera, pixels } = viewOf(images, batch!)
     expect(metadataOf(images, batch!, "")).toMatchObject({
@@ -89,7 +107,7 @@ describe("decode", () => {
       .png()
       .toBuffer()
     await put(`${folder}/0002_c1s1_000001_00.png`, file)
-    const [batch] = await Effect.runPromise(decode({ height: 8, width: 4 }))
+    const [batch] = await run(decode({ height: 8, width: 4 }))
     const { pixels } = viewOf(images, batch!)
     const at = (y: number, x: number) => [...pixels.subarray((y * 4 + x) * 3, (y * 4 + x) * 3 + 3)]
     expect([at(0, 0), at(0, 3), at(7, 0), at(7, 3)]).toEqual([
@@ -100,6 +118,45 @@ describe("decode", () => {
     ])
   })
 
+  it("decodes an image to the same pixels among any others as alone", async () => {
+    const noisy = (channels: 1 | 3) =>
+      sharp(
+        Uint8Array.from({ length: 40 * 20 * channels }, (_, at) => (at * at) % 251),
+        { raw: { height: 40, width: 20, channels } }
+      )
+    const plain = await noisy(3).jpeg().toBuffer()
+    const files: Readonly<Record<string, Buffer>> = {
+      "plain.jpg": plain,
+      "progressive.jpg": await noisy(3).jpeg({ progressive: true }).toBuffer(),
+      "grey.jpg": await noisy(1).toColourspace("b-w").jpeg().toBuffer(),
+      "turned.jpg": await noisy(3).withMetadata({ orientation: 6 }).jpeg().toBuffer(),
+      "trailing.jpg": Buffer.concat([plain, Buffer.alloc(9)]),
+      "cmyk.jpg": await noisy(3).toColourspace("cmyk").jpeg().toBuffer(),
+      "grey.png": await noisy(1).toColourspace("b-w").png().toBuffer(),
+      "deep.png": await noisy(3).toColourspace("rgb16").png().toBuffer(),
+      "named.jpg": await noisy(3).png().toBuffer()
+    }
+    const decodeAll = async (names: ReadonlyArray<string>) => {
+      await rm(join(root, folder), { recursive: true, force: true })
+      for (const [index, name] of names.entries())
+        await put(`${folder}/${String(index + 1).padStart(4, "0")}_c1s1_000001_00${extname(name)}`, files[name]!)
+      const [batch] = await run(decode({ height: 9, width: 5 }))
+      const { pixels } = viewOf(images, batch!)
+      return names.map((_, row) => [...pixels.subarray(row * 135, (row + 1) * 135)])
+    }
+    const names = Object.keys(files)
+    const together = await decodeAll([...names, ...names, ...names, ...names])
+    for (const [index, name] of names.entries()) {
+      const [alone] = await decodeAll([name])
+      for (let row = index; row < together.length; row += names.length) expect(together[row], name).toEqual(alone)
+    }
+    const [asIs, progressive, grey, turned, trailing] = together
+    expect(progressive).toEqual(asIs)
+    expect(turned).toEqual(asIs)
+    expect(trailing).toEqual(asIs)
+    expect(grey!.every((value, at) => value === grey![at - (at % 3)])).toBe(true)
+  })
+
   it("cuts more images than a batch holds into several, in order", async () => {
     await rm(join(root, folder), { recursive: true, force: true })
     const file = await colour(1, 2, 3, 2, 4).png().toBuffer()
@@ -108,24 +165,32 @@ describe("decode", () => {
       (_, i) => `${folder}/${String(i + 1).padStart(4, "0")}_c1s1_000001_00.png`
     )
     for (const name of names) await put(name, file)
-    const out = await Effect.runPromise(decode())
+    const out = await run(decode())
     expect(out.length).toBe(2)
     expect(out.flatMap((batch) => viewOf(images, batch).image)).toEqual(names)
   })
 
   it.each([
     ["truncated", async () => (await readFile(join(root, "query/0001_c1s1_000001_00.jpg"))).subarray(0, -40)],
+    ["without its last bytes", async () => (await colour(9, 9, 9, 64, 64).jpeg().toBuffer()).subarray(0, -3)],
+    ["half there", async () => halfOf(await colour(9, 9, 9, 64, 64).jpeg().toBuffer())],
+    ["without decoding tables", async () => brokenTables(await colour(9, 9, 9, 64, 64).jpeg().toBuffer())],
+    [
+      "too large",
+      async () => ofSize(0x4000, 0x4000, await colour(9, 9, 9).jpeg().toBuffer()),
+      "Input image exceeds pixel limit"
+    ],
     ["empty", async () => Buffer.alloc(0)],
     ["no image", async () => Buffer.from("<html>not found</html>")]
-  ])("names a file that is %s", async (_, content) => {
+  ])("names a file that is %s", async (_, content, problem = ".+") => {
     await rm(join(root, folder), { recursive: true, force: true })
     await put(`${folder}/0002_c1s1_000001_00.jpg`, await colour(1, 2, 3).jpeg().toBuffer())
     await put(`${folder}/0003_c1s1_000001_00.jpg`, await content())
-    const error = await Effect.runPromise(Effect.flip(decode()))
+    const error = await run(Effect.flip(decode()))
     expect(error._tag).toBe("ImageUndecodable")
     expect(error.message).toMatch(
       new RegExp(
-        `^${join(root, folder)}/0003_c1s1_000001_00.jpg: does not decode: .+\\. Replace the file or take it out`
+        `^${join(root, folder)}/0003_c1s1_000001_00.jpg: does not decode: ${problem}\\. Replace the file or take it out`
       )
     )
     expect(error.message).not.toContain("\n")
