@@ -1,15 +1,13 @@
-/** The decode stage over a split, one pass after the other, its shards written: node decode.ts FOLDER, which holds images/ */
-import { mkdtemp, rm } from "node:fs/promises"
+/** The decode stage over a split, one pass after the other: node decode.ts FOLDER, which holds images/ */
 import { join } from "node:path"
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Stream } from "effect"
-import sharp from "sharp"
 import { Session } from "#engine/session.ts"
-import { inletOf, writeBatches } from "#pipeline/arrow-file.ts"
 import { viewOf } from "#schemas/artifact.ts"
 import { images } from "#schemas/images.ts"
 import { decodeStage } from "#stages/decode.ts"
 import { serve } from "../side.ts"
+import { settingsOf } from "./settings.ts"
 
 const [folder] = process.argv.slice(2) as [string]
 const params = { format: "market1501", root: join(folder, "images"), split: "train", height: 256, width: 128 } as const
@@ -24,23 +22,16 @@ const meansOf = (pixels: Uint8Array, bytes: number, every: number) =>
   }).flat()
 
 const program = Effect.gen(function* () {
-  const out = yield* Effect.acquireRelease(
-    Effect.promise(() => mkdtemp(join(folder, "decoded-"))),
-    (path) => Effect.promise(() => rm(path, { recursive: true }))
+  const batches = Effect.map(decodeStage.run({}, params), (outlets) => outlets.images)
+  // As the peer's data loader: each batch is taken and let go.
+  const pass = Effect.scoped(Effect.flatMap(batches, Stream.runDrain))
+  const pixels = (yield* Effect.scoped(Effect.flatMap(batches, Stream.runCollect))).map(
+    (batch) => viewOf(images, batch).pixels
   )
-  const file = (index: number) => join(out, `part-${index}.arrow`)
-  const pass = Effect.scoped(
-    Effect.flatMap(decodeStage.run({}, params), (outlets) => writeBatches(file, 4096, outlets.images))
-  )
-  yield* pass
-  const batches = yield* Stream.runCollect(inletOf(images, [file(0)]).batches)
-  const pixels = batches.map((batch) => viewOf(images, batch).pixels)
   const bytes = params.height * params.width * 3
   const values = { "means of the channels": pixels.flatMap((part) => meansOf(part, bytes, 64)) }
-  const { vips } = sharp.versions
-  yield* serve(values, `mmt, sharp ${sharp.versions.sharp}, libvips ${vips}`, (count) =>
-    Effect.repeat(pass, { times: count - 1 })
-  )
+  const { tf } = yield* Session
+  yield* serve(values, settingsOf(tf), (count) => Effect.repeat(pass, { times: count - 1 }))
 })
 
 NodeRuntime.runMain(program.pipe(Effect.scoped, Effect.provide(Session.layer)))

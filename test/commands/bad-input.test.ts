@@ -99,7 +99,9 @@ const cases: ReadonlyArray<
     "an unknown key",
     ["run", "unknown.yaml"],
     2,
-    ['unknown.yaml: unknown key "colour"; known here: name, seed, data, model, pretrain, adapt, evaluate, engine, variants']
+    [
+      'unknown.yaml: unknown key "colour"; known here: name, seed, data, model, pretrain, adapt, evaluate, engine, variants'
+    ]
   ],
   [
     "a value of the wrong type",
