@@ -1,6 +1,6 @@
 /**
  * Batch and instance normalisation with PyTorch's statistics, on images in TensorFlow's layout (NHWC), with what follows them
- * in a residual block: an addition and a ReLU. On the CPU all of it is one op of `addon/kernels.cc`; on a GPU it is
+ * in a residual block: an addition and a ReLU. On the CPU all of it is one op of `addon/normalisation.cc`; on a GPU it is
  * composed of TensorFlow's own.
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"

@@ -1,5 +1,5 @@
 /**
- * Updates of a variable by a training step. On the CPU each is one op of `addon/kernels.cc`, which reads and writes every value
+ * Updates of a variable by a training step. On the CPU each is one op of `addon/updates.cc`, which reads and writes every value
  * once; on a GPU it is composed of tfjs's ops.
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"

@@ -1,5 +1,5 @@
 /**
- * Compiles the two addons: tfjs-node's own, from the sources in its package with this project's `kernels.cc`, and `preload.cc`.
+ * Compiles the two addons: tfjs-node's own, from the sources in its package with this project's kernels, and `preload.cc`.
  */
 import { join } from "node:path"
 import { Effect, Schema } from "effect"

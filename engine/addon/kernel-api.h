@@ -1,4 +1,4 @@
-// What kernels.cc calls of TensorFlow's C API for kernels. Its own header, tensorflow/c/kernels.h, includes C++ headers that
+// What kernel.h calls of TensorFlow's C API for kernels. Its own header, tensorflow/c/kernels.h, includes C++ headers that
 // the engine does not unpack; the functions are part of the stable C API.
 #pragma once
 #include <stddef.h>
