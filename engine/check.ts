@@ -6,6 +6,7 @@ import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import { Effect, Schema } from "effect"
 import { backendOf } from "#engine/op.ts"
+import { EngineThreads } from "#engine/session.ts"
 import { loadTensorFlow, type TensorFlow } from "#engine/tensorflow.ts"
 
 /** TensorFlow computes something else than it should. */
@@ -70,7 +71,7 @@ const threads = (name: string) => Number(process.env[name]) || availableParallel
 
 /** Loads TensorFlow and compares its results with known ones. */
 export const checkEngine = Effect.gen(function* () {
-  const tf = yield* loadTensorFlow()
+  const tf = yield* loadTensorFlow(yield* EngineThreads)
   const found = compute(tf)
   for (const [what, values] of Object.entries(expected)) {
     const actual = found[what as keyof typeof expected].join(" ")
