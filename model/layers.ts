@@ -79,33 +79,42 @@ export const normalisedConvolutions =
     )
   }
 
-/** A convolution's kernel and bias with its BatchNorm in them; channels of an instance normalisation are left as they are. */
-const folded = (tf: TensorFlow, variables: Variables, convolution: Convolution) => {
-  const { name, instanceChannels } = convolution
-  const { factor, offset } = evaluationAffine(tf, batchNormOf(variables, batchNormName(convolution)))
-  const before = (value: number, rest: tfjs.Tensor) =>
-    instanceChannels === 0 ? rest : tf.concat([tf.fill([instanceChannels], value), rest])
-  return { kernel: tf.mul(variables.get(`${name}.weight`)!, before(1, factor)), bias: before(0, offset) }
-}
-
-const biasAdd = { T: { type: "float32" }, data_format: { string: "NHWC" } } as const
+/** Kernels and biases of convolutions by `NAME.kernel` and `NAME.bias`, with their BatchNorm in them. */
+export type Folded = ReadonlyMap<string, tfjs.Tensor>
 
 /**
- * These convolutions for inference: BatchNorm's factor is in the kernel, and its offset is the bias. They are folded with
- * each batch, so that they follow the weights: it costs one product for each weight, a batch thousands.
+ * Folds each BatchNorm into its convolution, for inference: its factor is in the kernel, and its offset is the bias.
+ * Channels of an instance normalisation are left as they are.
  */
-export const foldedConvolutions = (
+export const foldConvolutions = (
   tf: TensorFlow,
   variables: Variables,
   convolutions: ReadonlyArray<Convolution>
-): ConvolutionLayer => {
-  const layers = new Map(convolutions.map((each) => [each.name, folded(tf, variables, each)]))
-  return (convolution, x, after = {}) => {
-    const { kernel, bias } = layers.get(convolution.name)!
-    const [y] = runOp(tf, "BiasAdd", biasAdd, [convolve(tf, convolution, x, kernel), bias], 1)
-    return withInstanceNorm(tf, variables, convolution, y as tfjs.Tensor4D, after, (rest) => followed(tf, rest, after))
+): Folded =>
+  new Map(
+    convolutions.flatMap((convolution) => {
+      const { name, instanceChannels } = convolution
+      const { factor, offset } = evaluationAffine(tf, batchNormOf(variables, batchNormName(convolution)))
+      const before = (value: number, rest: tfjs.Tensor) =>
+        instanceChannels === 0 ? rest : tf.concat([tf.fill([instanceChannels], value), rest])
+      const kernel = tf.mul(variables.get(`${name}.weight`)!, before(1, factor))
+      return [[`${name}.kernel`, kernel] as const, [`${name}.bias`, before(0, offset)] as const]
+    })
+  )
+
+const biasAdd = { T: { type: "float32" }, data_format: { string: "NHWC" } } as const
+
+/** Folded convolutions; instance normalisation has its own `variables`. */
+export const foldedConvolutions =
+  (tf: TensorFlow, variables: Variables, folded: Folded): ConvolutionLayer =>
+  (convolution, x, after = {}) => {
+    const { name } = convolution
+    const y = convolve(tf, convolution, x, folded.get(`${name}.kernel`)!)
+    const [biased] = runOp(tf, "BiasAdd", biasAdd, [y, folded.get(`${name}.bias`)!], 1)
+    return withInstanceNorm(tf, variables, convolution, biased as tfjs.Tensor4D, after, (rest) =>
+      followed(tf, rest, after)
+    )
   }
-}
 
 /**
  * GeM pooling, mean(max(x, 1e-6)^p)^(1/p) [N, C] over a map [N, h, w, C]; `p` [1].

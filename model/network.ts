@@ -10,6 +10,8 @@ import type { TensorFlow } from "#engine/tensorflow.ts"
 import { dimensionOf, geometryOf, type ModelConfig } from "#model/config.ts"
 import {
   evaluationNorm,
+  type Folded,
+  foldConvolutions,
   foldedConvolutions,
   gemPool,
   type NormLayer,
@@ -59,13 +61,15 @@ export interface Network {
   readonly dimension: number
   /** Throws `BatchNotDivisible` in training, where the model has `samplesPerBatchNorm`. */
   readonly forward: (images: tfjs.Tensor4D, mode: Mode) => Forward
-  /** b [N, D] alone, by the running statistics; BatchNorm is folded into the convolutions. */
-  readonly embed: (images: tfjs.Tensor4D) => tfjs.Tensor2D
+  /** The present convolutions with their BatchNorm in them, for `embed`; the caller disposes them. */
+  readonly fold: () => Folded
+  /** b [N, D] alone, by the running statistics. */
+  readonly embed: (images: tfjs.Tensor4D, folded?: Folded) => tfjs.Tensor2D
   /** Trained variables by name: what the optimizer and the mean teacher move. */
   readonly parameters: ReadonlyMap<string, tfjs.Variable>
   /** The parameters and the running statistics, by name. */
   readonly variables: ReadonlyMap<string, tfjs.Variable>
-  /** Those variables that `embed` reads: all but the classifier. */
+  /** Those variables that `embed` reads beside what is folded. */
   readonly embeddingVariables: () => ReadonlyArray<tfjs.Variable>
   /** Counts batches of training for BatchNorm's `num_batches_tracked`. */
   readonly countBatches: (batches: number) => void
@@ -93,6 +97,9 @@ export const networkTensors = (config: ModelConfig, classes: number): ReadonlyAr
     { name: classifierName, shape: [classes, dimension], kind: "linear" }
   ]
 }
+
+/** Of the head, the pooling and instance normalisation; all others are the classifier's, or in the folded convolutions. */
+const isUnfolded = (key: string) => /^head\.|^global_pooling\.|\.IN\./.test(key)
 
 const isTrained = ({ kind }: TensorSpec) =>
   kind === "kernel" || kind === "scale" || kind === "shift" || kind === "exponent" || kind === "linear"
@@ -158,6 +165,7 @@ export const makeNetwork = (
     const map = resnetForward(tf, geometry, layer, images, config.stemRelu).at(-1)!
     return config.pooling === "gem" ? gemPool(tf, map, variable(exponentName)) : averagePool(tf, map)
   }
+  const fold = () => foldConvolutions(tf, backbone, convolutionsOf(geometry))
   const neck = (feature: tfjs.Tensor2D, norm: NormLayer) =>
     // The engine's BatchNorm takes images: one of 1×1 a row.
     tf.reshape(norm("head.feat_bn", tf.reshape(feature, [-1, 1, 1, dimension])), [-1, dimension]) as tfjs.Tensor2D
@@ -170,7 +178,7 @@ export const makeNetwork = (
     dimension,
     parameters,
     variables,
-    embeddingVariables: () => [...variables].filter(([key]) => key !== classifierName).map(([, value]) => value),
+    embeddingVariables: () => [...variables].filter(([key]) => isUnfolded(key)).map(([, value]) => value),
     countBatches: (batches) => {
       for (const [key, count] of counts) counts.set(key, count + batches)
     },
@@ -182,9 +190,10 @@ export const makeNetwork = (
       const b = neck(feature, normOf(variables, mode))
       return { feature, neck: b, logits: tf.matMul(b, variable(classifierName) as tfjs.Tensor2D, false, true) }
     },
-    embed: (images) =>
+    fold,
+    embed: (images, given) =>
       tf.tidy(() => {
-        const layer = foldedConvolutions(tf, backbone, convolutionsOf(geometry))
+        const layer = foldedConvolutions(tf, backbone, given ?? fold())
         const features = sideBySide(tf, images).map((part) => pooled(part, layer))
         return neck(tf.concat(features), evaluationNorm(tf, variables))
       }),

@@ -1,6 +1,7 @@
 """The other end of bench/side.ts: says what it computed, then does as many units as each line asks for, and times them."""
 
 import json
+import statistics
 import sys
 import time
 
@@ -29,15 +30,15 @@ def peak_bytes():
 
 
 def fastest(choices, work, repeats=3):
-    """The choice under which `work(choice)` takes least time: the best of so many runs of each, after one not counted."""
+    """The choice under which `work(choice)` takes least time: the median of so many runs of each, after one not counted."""
 
-    def best(choice):
+    def time_of(choice):
         work(choice)
         times = []
         for _ in range(repeats):
             start = time.perf_counter()
             work(choice)
             times.append(time.perf_counter() - start)
-        return min(times)
+        return statistics.median(times)
 
-    return min(choices, key=best)
+    return min(choices, key=time_of)

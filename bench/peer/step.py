@@ -21,7 +21,7 @@ def main(folder, compared):
         return trainings[channels_last]
 
     large = next(iter(networks.values())).classifier.in_features > 1000
-    best = fastest([False, True], lambda choice: training(choice).step(), 1 if large else 10)
+    best = fastest([False, True], lambda choice: training(choice).step(), 2 if large else 30)
     trainings.clear()
     serve(
         first_losses(training(best), 3, compared),
