@@ -5,8 +5,8 @@ import { join } from "node:path"
 import { Effect, Schema } from "effect"
 import { openDataset, type Split } from "#data/dataset.ts"
 import { canonical, fileProblem, keyOf, type StepRecord, type TaskRecord } from "#pipeline/manifest.ts"
-import type { Source, Step, Task } from "#pipeline/plan.ts"
 import { stageOf } from "#pipeline/stages.ts"
+import type { Source, Step, Task } from "#pipeline/task-plan.ts"
 
 export type TaskState =
   | { readonly state: "done"; readonly record: TaskRecord }

@@ -5,10 +5,10 @@ import { Effect, Layer, Stream } from "effect"
 import { Session } from "#engine/session.ts"
 import { Networks } from "#model/networks.ts"
 import { inletOf, writeBatches } from "#pipeline/arrow-file.ts"
-import type { Step, Task } from "#pipeline/plan.ts"
 import { type Inlet, type Port, UpstreamFailed } from "#pipeline/stage.ts"
 import { type AnyStage, type StageError, type StageServices, stageOf } from "#pipeline/stages.ts"
 import { wholeParams } from "#pipeline/state.ts"
+import type { Step, Task } from "#pipeline/task-plan.ts"
 import { trainMetrics, withoutTimes } from "#schemas/train-metrics.ts"
 
 type Batches = Stream.Stream<RecordBatch, StageError, StageServices>

@@ -2,10 +2,11 @@
 import { Effect } from "effect"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { planTasks, type ScoreRow, scoreRows, type Task } from "#pipeline/plan.ts"
+import { planTasks, type ScoreRow, scoreRows } from "#pipeline/plan.ts"
 import { parseRunFile, type RunConfig } from "#pipeline/run-file.ts"
 import type { Port } from "#pipeline/stage.ts"
 import { stageOf } from "#pipeline/stages.ts"
+import type { Task } from "#pipeline/task-plan.ts"
 
 const data = "data: { source: { root: a }, target: { root: b } }\n"
 const config = (text = ""): RunConfig => Effect.runSync(parseRunFile(data + text, "/runs/plan.yaml"))

@@ -5,8 +5,8 @@ import { dirname, join } from "node:path"
 import { Effect } from "effect"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { keyOf, type StepRecord, sha256Of, type TaskRecord } from "#pipeline/manifest.ts"
-import type { Source, Step, Task } from "#pipeline/plan.ts"
 import { digestsOf, isOfSettings, missingInput, stepRecords, taskState } from "#pipeline/state.ts"
+import type { Source, Step, Task } from "#pipeline/task-plan.ts"
 
 let run: string
 beforeEach(async () => {
