@@ -86,7 +86,7 @@ export const marginTriplet = (tf: TensorFlow, distances: Matrix, pairs: HardPair
 }
 
 /** The same values as a constant: no gradient flows into it. */
-const constant = (tf: TensorFlow, x: Matrix): Matrix =>
+export const constant = (tf: TensorFlow, x: Matrix): Matrix =>
   tf.customGrad((value) => ({ value: tf.clone(value as tfjs.Tensor), gradFunc: (dy) => [tf.zerosLike(dy)] }))(
     x
   ) as Matrix

@@ -3,10 +3,11 @@
  * is the supervised objective of the pre-training.
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
-import { Schema } from "effect"
+import { Effect, Schema } from "effect"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import { after } from "#engine/trace.ts"
 import {
+  constant,
   marginTriplet,
   mineHardPairs,
   pairwiseDistances,
@@ -25,15 +26,22 @@ export const LossWeights = Schema.Struct({
   identity: NotNegative,
   /** Softmax-triplet on the hard labels: 1 − λ_tri. */
   triplet: NotNegative,
-  /** Cross entropy on the other teacher's class probabilities: λ_id. */
+  /** Cross entropy on the soft labels' class probabilities: λ_id. */
   softIdentity: NotNegative,
-  /** Softmax-triplet on the other teacher's distances: λ_tri. */
+  /** Softmax-triplet on the soft labels' distances: λ_tri. */
   softTriplet: NotNegative
 })
 export type LossWeights = typeof LossWeights.Type
 
 export const LossSettings = Schema.Struct({
   weights: LossWeights,
+  /**
+   * Whose outputs on the batch are a student's soft labels: those of the other student's mean teacher, or of the other student as
+   * it is at this step (the paper's "w/o mean teaching").
+   */
+  softLabels: Schema.Literals(["mean-teachers", "students"]).pipe(
+    Schema.withDecodingDefaultKey(Effect.succeed("mean-teachers" as const))
+  ),
   /** ε of label smoothing. */
   labelSmoothing: NotNegative,
   /** 0 takes the softmax-triplet loss; above, the triplet loss with this margin. */
@@ -46,6 +54,7 @@ export type LossSettings = typeof LossSettings.Type
 /** The paper's: λ_id 0.5, λ_tri 0.8. */
 export const mmtLoss: LossSettings = {
   weights: { identity: 0.5, triplet: 0.2, softIdentity: 0.5, softTriplet: 0.8 },
+  softLabels: "mean-teachers",
   labelSmoothing: 0.1,
   tripletMargin: 0,
   distanceGradient: "full"
@@ -73,7 +82,7 @@ export interface TrainBatch {
   readonly labels: tfjs.Tensor1D
 }
 
-/** The weighted loss terms of one student; its soft labels come from `peer`, the other student's mean teacher. */
+/** The weighted loss terms of one student; its soft labels are `peer`'s outputs, through which no gradient flows. */
 const lossTerms = (
   tf: TensorFlow,
   student: Forward,
@@ -89,7 +98,7 @@ const lossTerms = (
     tri: () =>
       tripletMargin > 0 ? marginTriplet(tf, distances, pairs, tripletMargin) : softmaxTriplet(tf, distances, pairs),
     softCe: () => softCrossEntropy(tf, student.logits, peer!.logits),
-    softTri: () => softSoftmaxTriplet(tf, distances, pairwiseDistances(tf, peer!.feature), pairs)
+    softTri: () => softSoftmaxTriplet(tf, distances, pairwiseDistances(tf, constant(tf, peer!.feature)), pairs)
   }
   return termWeights(settings)
     .filter(([, weight]) => weight > 0)
@@ -113,7 +122,8 @@ export const parametersOf = (networks: ReadonlyArray<Network>): ReadonlyMap<stri
 
 /**
  * Losses and gradients of one batch (lines 6 to 9 of Algorithm 1): all networks run in training mode, the teachers
- * without gradient; student 1 learns from teacher 2 and student 2 from teacher 1.
+ * without gradient; student 1 learns from teacher 2 and student 2 from teacher 1, or each from the other student. Teachers run
+ * also where no loss reads them: their running statistics come from their own forward passes.
  */
 export const lossAndGradients = (
   tf: TensorFlow,
@@ -132,10 +142,14 @@ export const lossAndGradients = (
       taught[i] = teachers[i]!.forward(images, "train")
     }
     const totalLoss = () => {
-      const terms = students.flatMap((student, i) => {
+      const learning = students.map((student, i) => {
         const images = i > 0 && taught[0] ? after(tf, views[i]!, taught[0].logits) : views[i]!
-        return lossTerms(tf, student.forward(images, "train"), taught[students.length - 1 - i], labels, settings)
+        return student.forward(images, "train")
       })
+      const peers = settings.softLabels === "students" ? learning : taught
+      const terms = learning.flatMap((student, i) =>
+        lossTerms(tf, student, peers[students.length - 1 - i], labels, settings)
+      )
       const total = tf.addN(terms.map(([weight, value]) => tf.mul(value, weight) as tfjs.Scalar))
       losses = tf.keep(tf.stack([...terms.map(([, value]) => value), total])) as tfjs.Tensor1D
       return total

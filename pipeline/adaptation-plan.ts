@@ -24,7 +24,7 @@ const epochTasks = (run: RunConfig, name: string, adapt: Adapt, epoch: number): 
   const folder = (stage: string) => folderOf(name, stage, epoch)
   const source = (stage: string, port: string): Source => ({ task: folder(stage), port })
   const { iterations, identities, instances, softIdentity, softTriplet, meanTeachers } = adapt
-  const { labelSmoothing, tripletMargin, distanceGradient, weightDecay, momentum } = adapt
+  const { softLabels, labelSmoothing, tripletMargin, distanceGradient, weightDecay, momentum } = adapt
   // Teachers start as copies of the students, so the students stand for them before the first epoch.
   const clustering = meanTeachers && epoch > 1 ? teachers : students
   const evaluated = meanTeachers ? teachers : students
@@ -86,6 +86,7 @@ const epochTasks = (run: RunConfig, name: string, adapt: Adapt, epoch: number): 
           meanTeachers,
           loss: {
             weights: { identity: 1 - softIdentity, triplet: 1 - softTriplet, softIdentity, softTriplet },
+            softLabels,
             labelSmoothing,
             tripletMargin,
             distanceGradient

@@ -74,6 +74,11 @@ const adaptFields = {
   softIdentity: withDefault(Share, 0.5),
   /** λ_tri: share of the soft triplet loss against the hard one. */
   softTriplet: withDefault(Share, 0.8),
+  /**
+   * Where the soft labels come from: the other student's mean teacher, or the other student as it is at that step (`students`, with
+   * `meanTeachers: false`: the paper's "w/o mean teaching").
+   */
+  softLabels: withDefault(Schema.Literals(["mean-teachers", "students"]), "mean-teachers"),
   /** Whether the students have mean teachers, which then cluster and are evaluated in their place. */
   meanTeachers: withDefault(Schema.Boolean, true),
   /** α of the mean teachers. */
@@ -86,12 +91,16 @@ const adaptFields = {
   ...augmentationFields(0.5)
 }
 
-/** Settings of an adaptation. Soft losses need the mean teachers that give the soft labels. */
+/** Settings of an adaptation. Soft losses need what gives the soft labels. */
 export const Adapt = Schema.Struct(adaptFields).check(
-  Schema.makeFilter(
-    ({ meanTeachers, softIdentity, softTriplet }) =>
-      meanTeachers || softIdentity + softTriplet === 0 || "softIdentity and softTriplet must be 0 without meanTeachers"
-  )
+  Schema.makeFilter(({ meanTeachers, softLabels, softIdentity, softTriplet }) => {
+    if (softLabels === "students") return !meanTeachers || "softLabels: students goes with meanTeachers: false"
+    return (
+      meanTeachers ||
+      softIdentity + softTriplet === 0 ||
+      "softIdentity and softTriplet must be 0 without meanTeachers (or softLabels: students)"
+    )
+  })
 )
 export type Adapt = typeof Adapt.Type
 

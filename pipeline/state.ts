@@ -2,10 +2,10 @@
 import { createHash } from "node:crypto"
 import { stat } from "node:fs/promises"
 import { join } from "node:path"
-import { Effect, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { openDataset, type Split } from "#data/dataset.ts"
 import { canonical, fileProblem, keyOf, type StepRecord, type TaskRecord } from "#pipeline/manifest.ts"
-import { stageOf } from "#pipeline/stages.ts"
+import { type StageName, stageOf } from "#pipeline/stages.ts"
 import type { Source, Step, Task } from "#pipeline/task-plan.ts"
 
 export type TaskState =
@@ -59,6 +59,25 @@ export const missingInput = (task: Task, digests: Digests): Source | undefined =
 export const stepRecords = (task: Task, digests: Digests) =>
   Effect.forEach(task.steps, (step) => stepRecord(step, digests))
 
+const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** The values with those of `defaults` where they have none, at any depth. */
+const filled = (values: Readonly<Record<string, unknown>>, defaults: unknown): Readonly<Record<string, unknown>> => {
+  if (!isMapping(defaults)) return values
+  const inner = ([key, value]: [string, unknown]) => [key, isMapping(value) ? filled(value, defaults[key]) : value]
+  return { ...defaults, ...Object.fromEntries(Object.entries(values).map(inner)) }
+}
+
+/**
+ * A recorded step with parameters that have come to its stage since, at their defaults: with them it makes what it made then, or
+ * the stage's version would have been counted up.
+ */
+const withPresentDefaults = (step: StepRecord): StepRecord => {
+  const decoded = Schema.decodeUnknownOption(stageOf(step.stage as StageName).params)(step.params)
+  return { ...step, params: filled(step.params, Option.getOrUndefined(decoded)) }
+}
+
 const shown = (value: unknown) => (value === undefined ? "none" : JSON.stringify(value))
 
 /** What differs between how a step was made and how it would be made now. */
@@ -76,14 +95,15 @@ const differences = (was: StepRecord | undefined, now: StepRecord): ReadonlyArra
 
 /**
  * Whether a record is of the settings that a task has now, and of inputs that are recorded still. Neither files nor
- * images are looked at, and what has come to the stages since (a version, a parameter) is passed over: this is for
+ * images are looked at, and what has come to the stages since (a version, a parameter at its default) is passed over: this is for
  * reading results, of which a run that was changed and not finished has old and new ones.
  */
 export const isOfSettings = (task: Task, record: TaskRecord, digests: Digests): Effect.Effect<boolean> =>
   Effect.map(Effect.forEach(task.steps, wholeParams), (params) =>
     task.steps.every((step, i) => {
-      const was = record.steps[i]
-      if (was?.stage !== step.stage) return false
+      const recorded = record.steps[i]
+      if (recorded?.stage !== step.stage) return false
+      const was = withPresentDefaults(recorded)
       const changed = Object.keys(was.params).some((key) => {
         const now = params[i]![key]
         return now !== undefined && canonical(was.params[key]) !== canonical(now)
@@ -101,8 +121,9 @@ export const isOfSettings = (task: Task, record: TaskRecord, digests: Digests): 
 export const taskState = (run: string, record: TaskRecord | undefined, steps: ReadonlyArray<StepRecord>) =>
   Effect.gen(function* () {
     if (record === undefined) return missing
-    if (record.key !== keyOf(steps)) {
-      const reasons = steps.flatMap((now, i) => differences(record.steps[i], now))
+    const recorded = record.steps.map(withPresentDefaults)
+    if (record.key !== keyOf(steps) && keyOf(recorded) !== keyOf(steps)) {
+      const reasons = steps.flatMap((now, i) => differences(recorded[i], now))
       return stale(reasons.length > 0 ? reasons : ["it has fewer stages now"])
     }
     const files = Object.values(record.outputs).flatMap((output) => output.files)

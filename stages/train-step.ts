@@ -45,11 +45,14 @@ export const TrainStepParams = Schema.Struct({
   /** Where no checkpoint is given: the students' architecture, and the seed of the first one's weights, others count on. */
   initial: Schema.optionalKey(Schema.Struct({ model: ModelConfig, seed: Schema.Int }))
 }).check(
-  Schema.makeFilter(({ students, meanTeachers, loss: { weights } }) => {
+  Schema.makeFilter(({ students, meanTeachers, loss: { weights, softLabels } }) => {
     if (students.length === 0) return "students: expected at least one network"
     if (Object.values(weights).every((weight) => weight === 0)) return "loss.weights: expected one above 0 at least"
-    if (!meanTeachers && weights.softIdentity + weights.softTriplet > 0)
+    const softWeight = weights.softIdentity + weights.softTriplet
+    if (softWeight > 0 && softLabels === "mean-teachers" && !meanTeachers)
       return "loss.weights: softIdentity and softTriplet must be 0 without meanTeachers, which give the soft labels"
+    if (softWeight > 0 && softLabels === "students" && students.length !== 2)
+      return "students: expected two networks, of which each takes its soft labels from the other"
     const unnamed = meanTeachers ? students.find((name) => teacherOf(name) === name) : undefined
     return unnamed === undefined || `students: "${unnamed}" has no mean teacher; expected a name as "student-1"`
   })

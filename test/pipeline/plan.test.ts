@@ -162,6 +162,20 @@ describe("the paper's plan", () => {
     })
   })
 
+  it("takes the soft labels from where the run file says, without mean teachers from the students", () => {
+    const own = planTasks(config("adapt: { softLabels: students, meanTeachers: false }"))
+    const train = own.find(({ id }) => id === "train/epoch-001")!
+    expect(chain(train)).toBe("augment → train-step")
+    expect(train.steps[1]!.params).toMatchObject({ meanTeachers: false, loss: { softLabels: "students" } })
+    expect(own.filter(({ id }) => id.includes("teacher"))).toEqual([])
+  })
+
+  it("updates mean teachers of students that learn from hard labels alone", () => {
+    const own = planTasks(config("adapt: { softIdentity: 0, softTriplet: 0 }"))
+    expect(chain(own.find(({ id }) => id === "train/epoch-001")!)).toBe("augment → train-step → ema-update")
+    expect(own.some(({ id }) => id === "evaluate/epoch-001/teacher-2")).toBe(true)
+  })
+
   it("starts the two students from different seeds, and every seed follows from the run's", () => {
     const seeds = (run: RunConfig) =>
       planTasks(run)

@@ -31,6 +31,7 @@ const paperAdaptation: Adapt = {
   tolerance: 1e-4,
   softIdentity: 0.5,
   softTriplet: 0.8,
+  softLabels: "mean-teachers",
   meanTeachers: true,
   momentum: 0.999,
   learningRate: 3.5e-4,
@@ -133,17 +134,23 @@ variants:
     ])
   })
 
-  it("have soft losses with mean teachers only", () => {
-    const wrong = "softIdentity and softTriplet must be 0 without meanTeachers"
+  it("have soft losses with what gives the soft labels only", () => {
+    const wrong = "softIdentity and softTriplet must be 0 without meanTeachers (or softLabels: students)"
     expect(problems(`${data}adapt: { meanTeachers: false }`)).toBe(
       `my.yaml: key "adapt": ${wrong}, found {"meanTeachers":false}`
     )
     expect(problems(`${data}variants: { x: { meanTeachers: false, softIdentity: 0 } }`)).toBe(
       `my.yaml: key "variants.x": ${wrong}, found {"meanTeachers":false,"softIdentity":0}`
     )
-    expect(parsed(`${data}adapt: { meanTeachers: false, softIdentity: 0, softTriplet: 0 }`).adapt.meanTeachers).toBe(
-      false
+    expect(problems(`${data}adapt: { softLabels: students }`)).toBe(
+      'my.yaml: key "adapt": softLabels: students goes with meanTeachers: false, found {"softLabels":"students"}'
     )
+    for (const settings of [
+      { meanTeachers: false, softIdentity: 0, softTriplet: 0 },
+      { meanTeachers: false, softLabels: "students" },
+      { meanTeachers: true, softIdentity: 0, softTriplet: 0 }
+    ])
+      expect(parsed(`${data}adapt: ${JSON.stringify(settings)}`).adapt).toMatchObject(settings)
   })
 })
 

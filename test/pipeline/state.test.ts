@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { Effect } from "effect"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { mmtLoss } from "#model/objective.ts"
 import { keyOf, type StepRecord, sha256Of, type TaskRecord } from "#pipeline/manifest.ts"
 import { digestsOf, isOfSettings, missingInput, stepRecords, taskState } from "#pipeline/state.ts"
 import type { Source, Step, Task } from "#pipeline/task-plan.ts"
@@ -129,14 +130,7 @@ describe("a task", () => {
       (step) => [{ ...step, params: { ...step.params, classes: 500 } }],
       ["cluster.classes: 500 → 5"]
     ],
-    [
-      "parameters came and went",
-      (step) => {
-        const { seed: _, ...params } = step.params
-        return [{ ...step, params: { ...params, old: [1] } }]
-      },
-      ["cluster.old: [1] → none", "cluster.seed: none → 1"]
-    ],
+    ["a parameter went", (step) => [{ ...step, params: { ...step.params, old: [1] } }], ["cluster.old: [1] → none"]],
     ["the stage has another version", (step) => [{ ...step, version: 0 }], ["stage cluster: version 0 → 1"]],
     [
       "an input has changed",
@@ -155,14 +149,39 @@ describe("a task", () => {
     expect(await state(await recordOf(was(now[0]!), []), now)).toEqual({ state: "stale", reasons })
   })
 
+  it("is done with a record from before a parameter came, if it has its default now", async () => {
+    await put("a.arrow", "bytes")
+    const [step] = await steps(clusterTask())
+    const { seed: _, ...params } = step!.params
+    const record = await recordOf([{ ...step!, params }], ["a.arrow"])
+    expect(await state(record, await steps(clusterTask()))).toEqual({ state: "done", record })
+    expect(await state(record, await steps(clusterTask({ classes: 5, seed: 2 })))).toEqual({
+      state: "stale",
+      reasons: ["cluster.seed: 1 → 2"]
+    })
+  })
+
+  it("is done with a record from before a nested parameter came", async () => {
+    const { softLabels: _, ...loss } = mmtLoss
+    const train: Task = {
+      id: "train/epoch-001",
+      phase: "mmt",
+      steps: [{ stage: "train-step", params: {}, inputs: {} }]
+    }
+    const now = await steps(train)
+    const record = await recordOf([{ ...now[0]!, params: { ...now[0]!.params, loss } }], [])
+    expect((await state(record, now)).state).toBe("done")
+  })
+
   it("is not blamed for parameters whose keys come in another order", async () => {
+    const [{ params: defaults }] = (await steps(clusterTask())) as [StepRecord]
     const of = (
       order: (entries: Array<[string, unknown]>) => Array<[string, unknown]>,
       classes: number
     ): StepRecord => ({
       stage: "cluster",
       version: 1,
-      params: { classes, nested: Object.fromEntries(order(Object.entries({ a: 1, b: 2 }))) },
+      params: { ...defaults, classes, nested: Object.fromEntries(order(Object.entries({ a: 1, b: 2 }))) },
       inputs: {}
     })
     const record = await recordOf([of((entries) => entries.reverse(), 4)], [])
@@ -207,5 +226,6 @@ describe("a record for reading results", () => {
 
   it("may be of an older version, without parameters that have come since", async () => {
     expect(await isCurrent({ version: 0, params: { classes: 5, gone: true } })).toBe(true)
+    expect(await isCurrent({ params: { classes: 5, seed: 2 } })).toBe(false)
   })
 })

@@ -1,9 +1,9 @@
 import { Effect, Schema } from "effect"
-import { describe, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import { Session, type SessionShape } from "#engine/session.ts"
 import type { Network } from "#model/network.ts"
 import { type LossSettings, lossAndGradients, lossNames, mmtLoss } from "#model/objective.ts"
-import { goldenCase } from "../golden-values.ts"
+import { expectWithin, goldenCase } from "../golden-values.ts"
 import { run } from "./run-stage.ts"
 
 const { epsilon } = goldenCase("losses", Schema.Struct({ epsilon: Schema.Finite })).params
@@ -31,20 +31,20 @@ const recorded = ({ tf, variable }: SessionShape, name: string, from: string): N
   return { name, parameters, forward: () => ({ feature, neck: feature, logits }) } as unknown as Network
 }
 
-/** Losses and gradients by the set's names. */
-const step = (distanceGradient: LossSettings["distanceGradient"]) =>
+/** Losses and gradients by the set's names; the teachers have the recorded values of these networks. */
+const step = (changed: Partial<LossSettings>, taughtBy: ReadonlyArray<string> = ["t1", "t2"]) =>
   run(
     Effect.map(Session, (session) => {
       const { tf } = session
       const students = [recorded(session, "student-1", "s1"), recorded(session, "student-2", "s2")]
-      const teachers = [recorded(session, "teacher-1", "t1"), recorded(session, "teacher-2", "t2")]
+      const teachers = taughtBy.map((from, i) => recorded(session, `teacher-${i + 1}`, from))
       const labels = tf.tensor1d(combined.input("label", Int32Array).values, "int32")
       const { losses, gradients } = lossAndGradients(
         tf,
         students,
         teachers,
         { views: [], labels },
-        { ...settings, distanceGradient }
+        { ...settings, ...changed }
       )
       const gradient = (name: string) => gradients[name.replace(/^d_s([12])_/, "student-$1/")]!.dataSync()
       const values = losses.dataSync()
@@ -56,15 +56,24 @@ const termName = (name: string) => name.replace(/_(.)/g, (_, letter: string) => 
 
 describe("golden: combined_loss", () => {
   it("each term, their sum, and the gradients through both sides of the distance", async () => {
-    const { losses, gradient } = await step("full")
+    const { losses, gradient } = await step({})
     for (const name of Object.keys(combined.scalars)) combined.check(name, losses.get(termName(name))!)
     for (const name of combined.outputs.filter((output) => !output.endsWith("_anchor_only")))
       combined.check(name, gradient(name))
   })
 
   it("the gradients through the anchor alone", async () => {
-    const { gradient } = await step("anchor-only")
+    const { gradient } = await step({ distanceGradient: "anchor-only" })
     for (const name of combined.outputs.filter((output) => output.endsWith("_anchor_only")))
       combined.check(name, gradient(name.replace("_anchor_only", "")))
+  })
+})
+
+describe("soft labels of the other student", () => {
+  it("are those of a teacher that has its outputs, with no gradient to it", async () => {
+    const [found, expected] = [await step({ softLabels: "students" }, []), await step({}, ["s1", "s2"])]
+    expect(found.losses).toEqual(expected.losses)
+    for (const name of combined.outputs.filter((output) => !output.endsWith("_anchor_only")))
+      expectWithin(name, found.gradient(name), expected.gradient(name), { abs: 1e-7, rel: 1e-6 })
   })
 })

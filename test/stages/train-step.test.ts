@@ -101,13 +101,47 @@ describe("train-step", () => {
     )
   )
 
-  it("computes the same compiled and op by op, to rounding", async () => {
-    const train = (compiled: boolean) => run(Effect.flatMap(startTraining(iterations(0, 4), { compiled }), drain))
+  it.each([
+    ["mean teachers", {}],
+    ["soft labels of the students", { meanTeachers: false, loss: { ...mmtLoss, softLabels: "students" } }],
+    ["mean teachers and hard labels alone", { loss: hard }]
+  ] as const)("computes the same compiled and op by op, to rounding: %s", async (_, params) => {
+    const train = (compiled: boolean) =>
+      run(Effect.flatMap(startTraining(iterations(0, 4), { ...params, compiled }), drain))
     const [compiled, eager] = [await train(true), await train(false)]
     for (const [i, row] of compiled["train-metrics"].entries())
       for (const name of row.schema.names.slice(4))
         expect(loss(row, String(name))).toBeCloseTo(loss(eager["train-metrics"][i]!, String(name)), 4)
   })
+
+  it.each([true, false])(
+    "takes teachers' running statistics from their own forward passes, also where no loss reads them (compiled: %s)",
+    (compiled) =>
+      run(
+        Effect.gen(function* () {
+          const networks = yield* Networks
+          const statistics = (weights: typeof hard.weights) =>
+            Effect.gen(function* () {
+              // A rate so small that the weights of teachers and students stay the same.
+              const schedule = { base: 1e-30, warmupEpochs: 0, milestones: [], factor: 1 }
+              const loss = { ...mmtLoss, weights }
+              yield* networks.load([start], "memory")
+              yield* drain(yield* startTraining(iterations(0, 3), { loss, schedule, compiled }))
+              const read = (name: string) => Effect.map(networks.get(name), (network) => network.read())
+              return yield* Effect.forEach(["teacher-1", "teacher-2"], read)
+            })
+          for (const [seed, name] of ["student-1", "student-2"].entries())
+            networks.create(name, tinyModel, tinyClasses, seed)
+          const start = networks.save({ optimizer: false })
+          const [soft, alone] = [yield* statistics(mmtLoss.weights), yield* statistics(hard.weights)]
+          expect(alone).toEqual(soft)
+          for (const tensors of alone) {
+            expect(tensors.get("head.feat_bn.num_batches_tracked")!.values).toEqual(Float64Array.of(3))
+            expect(tensors.get("backbone.bn1.running_mean")!.values).not.toEqual(new Float32Array(4))
+          }
+        })
+      )
+  )
 
   it("takes L2-normalised centroids as every network's classifier", () =>
     run(
@@ -254,6 +288,10 @@ describe("train-step", () => {
   it.each([
     [{ students: [] }, "students: expected at least one network"],
     [{ meanTeachers: false }, "softIdentity and softTriplet must be 0 without meanTeachers"],
+    [
+      { students: ["student-1"], meanTeachers: false, loss: { ...mmtLoss, softLabels: "students" } },
+      "students: expected two networks, of which each takes its soft labels from the other"
+    ],
     [{ students: ["model"] }, 'students: "model" has no mean teacher'],
     [
       { loss: { ...mmtLoss, weights: { identity: 0, triplet: 0, softIdentity: 0, softTriplet: 0 } } },
