@@ -8,7 +8,10 @@ type Parameters = ReadonlyMap<string, tfjs.Variable>
 /** What the mean teacher of a student is called: `teacher-1` of `student-1`. */
 export const teacherOf = (student: string): string => student.replace("student", "teacher")
 
-/** α of an update: min(1 − 1/(step + 1), momentum), with `step` counted from 0 over the whole adaptation. */
+/**
+ * α of an update that warms up: min(1 − 1/(step + 1), momentum), with `step` counted from 0 over the whole adaptation. Source: the
+ * original code; OpenUnReID's is `momentum` from the first update on.
+ */
 export const warmedUpAlpha = (step: number, momentum: number): number => Math.min(1 - 1 / (step + 1), momentum)
 
 /**

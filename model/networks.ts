@@ -52,6 +52,8 @@ export interface NetworksShape {
   trainer: Trainer | undefined
   /** Updates of the mean teachers so far. */
   teacherStep: number
+  /** What comes before each step's forward passes, once the trainer is there: the teachers' update, where they move first. */
+  beforeStep: (trainer: Trainer) => void
   /** All networks as one record batch, with the optimizer's state where it is to go on. */
   readonly save: (options: { readonly optimizer: boolean }) => RecordBatch
 }
@@ -209,6 +211,7 @@ const makeNetworks = (session: SessionShape): NetworksShape => {
     optimizer,
     trainer: undefined,
     teacherStep: 0,
+    beforeStep: () => {},
     save: (options) => {
       shape.trainer?.settle()
       const all = rows(options.optimizer)

@@ -59,7 +59,11 @@ const epochTasks = (run: RunConfig, name: string, adapt: Adapt, epoch: number): 
       }
     ]
   }
-  const emaUpdate: Step = { stage: "ema-update", params: { students, momentum }, inputs: {} }
+  const emaUpdate: Step = {
+    stage: "ema-update",
+    params: { students, momentum, warmup: adapt.momentumWarmup, when: adapt.teacherUpdate },
+    inputs: {}
+  }
   const train: Task = {
     id: folder("train"),
     phase: name,

@@ -83,6 +83,10 @@ const adaptFields = {
   meanTeachers: withDefault(Schema.Boolean, true),
   /** α of the mean teachers. */
   momentum: withDefault(Share, 0.999),
+  /** Whether α grows towards `momentum` by 1 − 1/(step + 1), or is `momentum` from the first step on (OpenUnReID). */
+  momentumWarmup: withDefault(Schema.Boolean, true),
+  /** When the mean teachers move: after each optimizer step, or before the next one's forward passes (OpenUnReID). */
+  teacherUpdate: withDefault(Schema.Literals(["after-step", "before-forward"]), "after-step"),
   learningRate: withDefault(Positive, 3.5e-4),
   weightDecay: withDefault(NotNegative, 5e-4),
   labelSmoothing: withDefault(Share, 0.1),

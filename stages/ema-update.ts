@@ -1,4 +1,4 @@
-/** ema-update: after each training step, moves every mean teacher towards its student. */
+/** ema-update: with each training step, moves every mean teacher towards its student. */
 import { Deferred, Effect, Schema, Stream } from "effect"
 import { moveTeacher, teacherOf, warmedUpAlpha } from "#model/mean-teacher.ts"
 import { Networks } from "#model/networks.ts"
@@ -8,9 +8,18 @@ import { trainMetrics } from "#schemas/train-metrics.ts"
 
 export const EmaUpdateParams = Schema.Struct({
   students: Schema.Array(Schema.String).pipe(Schema.withDecodingDefaultKey(Effect.succeed(["student-1", "student-2"]))),
-  /** α of the exponential moving average, reached by min(1 − 1/(step + 1), momentum). */
+  /** α of the exponential moving average. */
   momentum: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })).pipe(
     Schema.withDecodingDefaultKey(Effect.succeed(0.999))
+  ),
+  /** Whether α grows towards the momentum by 1 − 1/(step + 1), or is the momentum from the start (OpenUnReID). */
+  warmup: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(true))),
+  /**
+   * `after-step` moves the teachers towards what the step has made of the students; `before-forward`, where train-step is in the
+   * same session, before the step's forward passes, so towards what the students were until then (OpenUnReID).
+   */
+  when: Schema.Literals(["after-step", "before-forward"]).pipe(
+    Schema.withDecodingDefaultKey(Effect.succeed("after-step" as const))
   )
 }).check(
   Schema.makeFilter(({ students }) => {
@@ -32,15 +41,18 @@ export const emaUpdateStage = stage({
     "train-metrics": port(trainMetrics, "the same rows, once their update is done"),
     checkpoint: port(checkpoint, "the networks after the last update")
   },
-  run: (inputs, { students, momentum }) =>
+  run: (inputs, { students, momentum, warmup, when }) =>
     Effect.gen(function* () {
       const networks = yield* Networks
       if (inputs.checkpoint) {
         yield* networks.load(yield* Stream.runCollect(inputs.checkpoint.batches), inputs.checkpoint.source)
       }
+      const nextAlpha = () => {
+        const step = networks.teacherStep++
+        return warmup ? warmedUpAlpha(step, momentum) : momentum
+      }
       const update = Effect.gen(function* () {
-        const alpha = warmedUpAlpha(networks.teacherStep, momentum)
-        networks.teacherStep++
+        const alpha = nextAlpha()
         if (networks.trainer) return networks.trainer.moveTeachers(alpha)
         for (const name of students) {
           const student = yield* networks.get(name)
@@ -48,11 +60,19 @@ export const emaUpdateStage = stage({
           moveTeacher(networks.session.tf, teacher.parameters, student.parameters, alpha)
         }
       })
+      /** Updates that came before their step, whose rows are still to come. */
+      let early = 0
+      if (when === "before-forward")
+        networks.beforeStep = (trainer) => {
+          trainer.moveTeachers(nextAlpha())
+          early++
+        }
+      const updateOf = Effect.suspend(() => (early > 0 ? Effect.sync(() => void early--) : update))
       const finished = yield* Deferred.make<void>()
       return {
         "train-metrics": inputs["train-metrics"].batches.pipe(
           Stream.rechunk(1),
-          Stream.tap((rows) => Effect.replicateEffect(update, rows.numRows, { discard: true })),
+          Stream.tap((rows) => Effect.replicateEffect(updateOf, rows.numRows, { discard: true })),
           Stream.onEnd(Deferred.succeed(finished, undefined))
         ),
         checkpoint: Stream.fromEffect(

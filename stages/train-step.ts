@@ -246,6 +246,7 @@ export const trainStepStage = stage({
           const start = performance.now()
           const { iteration } = batch
           const rate = learningRate(schedule, epoch, iteration, iterations)
+          networks.beforeStep(trainer)
           const losses = trainer.step(batch.views, batch.labels, rate)
           const bad = [...losses].find(([, value]) => !Number.isFinite(value))
           if (bad !== undefined) {

@@ -70,7 +70,7 @@ const said = ({ err }: Ended) =>
     .map((line) => line.replaceAll(home, "HOME"))
 
 const adaptKeys =
-  "epochs, iterations, identities, instances, algorithm, classes, tolerance, softIdentity, softTriplet, softLabels, meanTeachers, momentum, learningRate, weightDecay, labelSmoothing, tripletMargin, distanceGradient, flip, pad, erase"
+  "epochs, iterations, identities, instances, algorithm, classes, tolerance, softIdentity, softTriplet, softLabels, meanTeachers, momentum, momentumWarmup, teacherUpdate, learningRate, weightDecay, labelSmoothing, tripletMargin, distanceGradient, flip, pad, erase"
 
 const cluster = (...more: ReadonlyArray<string>) => ["stage", "run", "cluster", "--out", "out", ...more]
 

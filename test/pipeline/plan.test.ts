@@ -176,6 +176,12 @@ describe("the paper's plan", () => {
     expect(own.some(({ id }) => id === "evaluate/epoch-001/teacher-2")).toBe(true)
   })
 
+  it("moves the mean teachers as the run file says", () => {
+    const text = "adapt: { teacherUpdate: before-forward, momentumWarmup: false, momentum: 0.99 }"
+    const train = planTasks(config(text)).find(({ id }) => id === "train/epoch-002")!
+    expect(train.steps[2]!.params).toMatchObject({ when: "before-forward", warmup: false, momentum: 0.99 })
+  })
+
   it("starts the two students from different seeds, and every seed follows from the run's", () => {
     const seeds = (run: RunConfig) =>
       planTasks(run)

@@ -34,6 +34,8 @@ const paperAdaptation: Adapt = {
   softLabels: "mean-teachers",
   meanTeachers: true,
   momentum: 0.999,
+  momentumWarmup: true,
+  teacherUpdate: "after-step",
   learningRate: 3.5e-4,
   weightDecay: 5e-4,
   labelSmoothing: 0.1,

@@ -11,7 +11,7 @@ import { batches } from "#schemas/batches.ts"
 import { checkpoint } from "#schemas/checkpoint.ts"
 import { trainMetrics } from "#schemas/train-metrics.ts"
 import { EmaUpdateParams, emaUpdateStage } from "#stages/ema-update.ts"
-import { trainStepStage } from "#stages/train-step.ts"
+import { TrainStepParams, trainStepStage } from "#stages/train-step.ts"
 import { expectWithin, goldenCase, readGoldenTensors } from "../golden-values.ts"
 import { GoldenTraining, networkNames, type TraceName } from "./golden-training.ts"
 import { inlet, run } from "./run-stage.ts"
@@ -100,6 +100,88 @@ const trainByModules = (
     })
   )
 
+/** All steps through train-step and ema-update on record batches, each compared with the trace. */
+const trainByStages = async (
+  training: GoldenTraining,
+  settings: LossSettings,
+  updates: typeof EmaUpdateParams.Encoded,
+  compiled: boolean
+) => {
+  const { params } = training.golden
+  expect({ ...adamDefaults, weightDecay: params.weight_decay }).toEqual({
+    weightDecay: params.weight_decay,
+    beta1: params.betas[0],
+    beta2: params.betas[1],
+    epsilon: params.eps
+  })
+  const { H, W, classes } = params
+  const inputs = Array.from({ length: params.steps }, (_, step) => {
+    const views = [training.view(step, 0), training.view(step, 1)]
+    const label = Int32Array.from(views.flatMap(({ labels }) => [...labels]))
+    return batchOf(
+      batches,
+      {
+        image: Array.from(label, (_, row) => `${row}.jpg`),
+        label,
+        camera: new Int32Array(label.length),
+        view: Int8Array.from(label, (_, row) => Math.floor(row / views[0]!.labels.length)),
+        pixels: training.pixels(step)
+      },
+      { height: H, width: W, classes, epoch: 1, iteration: step }
+    )
+  })
+  // The networks reach the stage as a checkpoint would.
+  const start = await run(
+    Effect.map(Networks, (networks) => {
+      for (const network of Object.values(training.declareNetworks(networks.session)))
+        networks.copy(network, network.name)
+      return networks.save({ optimizer: false })
+    })
+  )
+  return run(
+    Effect.gen(function* () {
+      const networks = yield* Networks
+      const trained = yield* trainStepStage.run(
+        { batches: inlet(batches, inputs), checkpoint: inlet(checkpoint, [start]), centroids: undefined },
+        yield* Schema.decodeEffect(TrainStepParams)({
+          loss: settings,
+          schedule: { base: params.lr, warmupEpochs: 0, milestones: [], factor: 0.1 },
+          iterations: params.steps,
+          weightDecay: params.weight_decay,
+          compiled
+        })
+      )
+      const updated = yield* emaUpdateStage.run(
+        {
+          "train-metrics": { ...inlet(trainMetrics, []), batches: trained["train-metrics"].pipe(Stream.orDie) },
+          checkpoint: undefined
+        },
+        yield* Schema.decodeEffect(EmaUpdateParams)(updates)
+      )
+      let step = 0
+      yield* Stream.runForEach(updated["train-metrics"], (row) =>
+        Effect.gen(function* () {
+          const names = row.schema.names.map(String)
+          training.checkLosses(step, new Map(names.map((name) => [name, Number(row.getChild(name)!.get(0))])))
+          for (const name of traceNames) {
+            const network = yield* networks.get(networkNames[name])
+            training.checkAfter(step, name, network.read())
+          }
+          step++
+        })
+      )
+      expect(step).toBe(params.steps)
+      const [student1, teacher1] = yield* Effect.forEach(["student-1", "teacher-1"], networks.get)
+      return { student1: student1!.read(), teacher1: teacher1!.read() }
+    })
+  )
+}
+
+const modes = [
+  ["compiled", true],
+  ["op by op", false]
+] as const
+
 /** Weights after the last step: elements whose gradient is about zero may have gone 2·lr a step the other way. */
 const checkFinal = (found: Awaited<ReturnType<typeof trainByModules>>) => {
   const { golden } = official
@@ -127,90 +209,21 @@ describe("golden: train_official", () => {
     checkFinal(await trainByModules(official, loss, { when: "after", alpha }))
   })
 
-  it.each([
-    ["compiled", true],
-    ["op by op", false]
-  ])("the same through train-step and ema-update on record batches, %s", async (_, compiled) => {
-    const { params } = official.golden
-    expect({ ...adamDefaults, weightDecay: params.weight_decay }).toEqual({
-      weightDecay: params.weight_decay,
-      beta1: params.betas[0],
-      beta2: params.betas[1],
-      epsilon: params.eps
-    })
-    const { H, W, classes } = params
-    const inputs = Array.from({ length: params.steps }, (_, step) => {
-      const views = [official.view(step, 0), official.view(step, 1)]
-      const label = Int32Array.from(views.flatMap(({ labels }) => [...labels]))
-      return batchOf(
-        batches,
-        {
-          image: Array.from(label, (_, row) => `${row}.jpg`),
-          label,
-          camera: new Int32Array(label.length),
-          view: Int8Array.from(label, (_, row) => Math.floor(row / views[0]!.labels.length)),
-          pixels: official.pixels(step)
-        },
-        { height: H, width: W, classes, epoch: 1, iteration: step }
-      )
-    })
-    // The networks reach the stage as a checkpoint would.
-    const start = await run(
-      Effect.map(Networks, (networks) => {
-        for (const network of Object.values(official.declareNetworks(networks.session)))
-          networks.copy(network, network.name)
-        return networks.save({ optimizer: false })
-      })
-    )
-    await run(
-      Effect.gen(function* () {
-        const networks = yield* Networks
-        const trained = yield* trainStepStage.run(
-          { batches: inlet(batches, inputs), checkpoint: inlet(checkpoint, [start]), centroids: undefined },
-          {
-            epoch: 1,
-            students: ["student-1", "student-2"],
-            meanTeachers: true,
-            loss,
-            schedule: { base: params.lr, warmupEpochs: 0, milestones: [], factor: 0.1 },
-            iterations: params.steps,
-            weightDecay: params.weight_decay,
-            optimizer: "fresh",
-            compiled
-          }
-        )
-        const updated = yield* emaUpdateStage.run(
-          {
-            "train-metrics": { ...inlet(trainMetrics, []), batches: trained["train-metrics"].pipe(Stream.orDie) },
-            checkpoint: undefined
-          },
-          yield* Schema.decodeUnknownEffect(EmaUpdateParams)({ momentum })
-        )
-        let step = 0
-        yield* Stream.runForEach(updated["train-metrics"], (row) =>
-          Effect.gen(function* () {
-            const names = row.schema.names.map(String)
-            official.checkLosses(step, new Map(names.map((name) => [name, Number(row.getChild(name)!.get(0))])))
-            for (const name of traceNames) {
-              const network = yield* networks.get(networkNames[name])
-              official.checkAfter(step, name, network.read())
-            }
-            step++
-          })
-        )
-        expect(step).toBe(params.steps)
-        const [student1, teacher1] = yield* Effect.forEach(["student-1", "teacher-1"], networks.get)
-        checkFinal({ student1: student1!.read(), teacher1: teacher1!.read() })
-      })
-    )
-  })
+  it.each(modes)("the same through train-step and ema-update on record batches, %s", async (_, compiled) =>
+    checkFinal(await trainByStages(official, loss, { momentum }, compiled))
+  )
 })
 
 describe("golden: train_openunreid", () => {
-  it("the teachers move first, by a constant α, and distances carry the anchor's gradient", () =>
-    trainByModules(
-      openunreid,
-      { ...loss, distanceGradient: "anchor-only" },
-      { when: "before", alpha: (step) => openunreid.golden.params.alpha[step]! }
-    ))
+  // The teachers move first, by a constant α, and distances carry the anchor's gradient.
+  const settings: LossSettings = { ...loss, distanceGradient: "anchor-only" }
+
+  it("five steps by the modules: losses, gradients, weights and statistics", () =>
+    trainByModules(openunreid, settings, { when: "before", alpha: (step) => openunreid.golden.params.alpha[step]! }))
+
+  it.each(modes)("the same through the options of train-step and ema-update, %s", async (_, compiled) => {
+    const { alpha } = openunreid.golden.params
+    expect(new Set(alpha)).toEqual(new Set([momentum]))
+    await trainByStages(openunreid, settings, { momentum, warmup: false, when: "before-forward" }, compiled)
+  })
 })

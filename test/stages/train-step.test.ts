@@ -319,11 +319,15 @@ describe("train-step", () => {
 })
 
 /** train-step and ema-update as an epoch chains them. */
-const epoch = (given: ReadonlyArray<RecordBatch>, params: Partial<typeof TrainStepParams.Encoded> = {}) =>
+const epoch = (
+  given: ReadonlyArray<RecordBatch>,
+  params: Partial<typeof TrainStepParams.Encoded> = {},
+  updates: typeof EmaUpdateParams.Encoded = {}
+) =>
   Effect.gen(function* () {
     const trained = yield* startTraining(given, params)
     const rows = { ...inlet(trainMetrics, []), batches: trained["train-metrics"].pipe(Stream.orDie) }
-    const settings = yield* Schema.decodeUnknownEffect(EmaUpdateParams)({})
+    const settings = yield* Schema.decodeEffect(EmaUpdateParams)(updates)
     return yield* emaUpdateStage.run({ "train-metrics": rows, checkpoint: undefined }, settings)
   })
 
@@ -364,40 +368,76 @@ describe("train-step and ema-update", () => {
     ))
 })
 
-describe("ema-update", () => {
-  it("moves the networks of a checkpoint once for each row, and their running statistics never", async () => {
-    const trained = await run(Effect.flatMap(startTraining(iterations(0, 3)), drain))
-    const row = (batch: number) => trained["train-metrics"][batch]!
-    const out = await run(
+describe("teachers that move before the forward passes", () => {
+  const weights = (name: string) =>
+    Effect.flatMap(Networks, (networks) =>
+      Effect.map(networks.get(name), (network) => network.read().get("classifier.weight")!.values)
+    )
+
+  it.each([true, false])("are an update behind those that move after the step (compiled: %s)", (compiled) =>
+    run(
       Effect.gen(function* () {
+        const updates = { when: "before-forward", warmup: false, momentum: 0.5 } as const
         const networks = yield* Networks
-        const given = {
-          "train-metrics": inlet(trainMetrics, [row(0), row(1)]),
-          checkpoint: inlet(checkpoint, trained.checkpoint)
-        }
-        const outlets = yield* emaUpdateStage.run(given, { students: ["student-1"], momentum: 0.5 })
-        const drained = yield* drain(outlets)
-        return { ...drained, after: yield* state(networks) }
+        const [students, teachers]: [Array<Float32Array>, Array<Float32Array>] = [[], []]
+        const rows = (yield* epoch(iterations(0, 3), { compiled }, updates))["train-metrics"]
+        yield* Stream.runForEach(rows, () =>
+          Effect.gen(function* () {
+            students.push((yield* weights("student-1")) as Float32Array)
+            teachers.push((yield* weights("teacher-1")) as Float32Array)
+          })
+        )
+        expect(networks.teacherStep).toBe(3)
+        for (const at of [1, 2])
+          for (const [i, value] of teachers[at]!.entries())
+            expect(value).toBeCloseTo((teachers[at - 1]![i]! + students[at - 1]![i]!) / 2, 6)
+        // The next epoch takes up where this one ended: its first update is the one that was left open.
+        yield* Stream.runDrain((yield* epoch(iterations(3, 4), { compiled, epoch: 2 }, updates))["train-metrics"])
+        for (const [i, value] of (yield* weights("teacher-1")).entries())
+          expect(value).toBeCloseTo((teachers[2]![i]! + students[2]![i]!) / 2, 6)
       })
     )
-    const before = new Map(
-      await run(
+  )
+})
+
+describe("ema-update", () => {
+  it.each(["after-step", "before-forward"] as const)(
+    "moves the networks of a checkpoint once for each row, and their running statistics never (%s)",
+    async (when) => {
+      const trained = await run(Effect.flatMap(startTraining(iterations(0, 3)), drain))
+      const row = (batch: number) => trained["train-metrics"][batch]!
+      const out = await run(
         Effect.gen(function* () {
           const networks = yield* Networks
-          yield* networks.load(trained.checkpoint, "memory")
-          return yield* state(networks)
+          const given = {
+            "train-metrics": inlet(trainMetrics, [row(0), row(1)]),
+            checkpoint: inlet(checkpoint, trained.checkpoint)
+          }
+          const params = { students: ["student-1"], momentum: 0.5, warmup: true, when } as const
+          const outlets = yield* emaUpdateStage.run(given, params)
+          const drained = yield* drain(outlets)
+          return { ...drained, after: yield* state(networks) }
         })
       )
-    )
-    expect(out["train-metrics"].length).toBe(2)
-    for (const [name, tensors] of out.after) {
-      const old = new Map(before.get(name)!)
-      const student = new Map(before.get("student-1")!)
-      for (const [key, { values }] of tensors) {
-        const moves = name === "teacher-1" && !/running|num_batches|feat_bn\.bias/.test(key)
-        // α is 0 in the first update, 0.5 in the second: the teacher is its student, which stands still.
-        expect(values).toEqual((moves ? student : old).get(key)!.values)
+      const before = new Map(
+        await run(
+          Effect.gen(function* () {
+            const networks = yield* Networks
+            yield* networks.load(trained.checkpoint, "memory")
+            return yield* state(networks)
+          })
+        )
+      )
+      expect(out["train-metrics"].length).toBe(2)
+      for (const [name, tensors] of out.after) {
+        const old = new Map(before.get(name)!)
+        const student = new Map(before.get("student-1")!)
+        for (const [key, { values }] of tensors) {
+          const moves = name === "teacher-1" && !/running|num_batches|feat_bn\.bias/.test(key)
+          // α is 0 in the first update, 0.5 in the second: the teacher is its student, which stands still.
+          expect(values).toEqual((moves ? student : old).get(key)!.values)
+        }
       }
     }
-  })
+  )
 })
