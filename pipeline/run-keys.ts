@@ -134,9 +134,22 @@ const Variants = Schema.Record(
   Schema.Record(Schema.String, Schema.Unknown)
 )
 
+export const Extends = Schema.Union([Schema.NonEmptyString, Schema.Array(Schema.NonEmptyString)])
+
+/** The keys whose values are paths: relative to the file in which they stand. */
+export const pathKeys = [
+  ["data", "source", "root"],
+  ["data", "target", "root"]
+] as const
+
 export const RunFile = Schema.Struct({
   /** Of the run; the file's own name where it is not given. */
   name: Schema.optionalKey(Schema.NonEmptyString),
+  /**
+   * Run files, relative to this one, whose keys stand unless this one gives its own: mappings are merged key by key, lists
+   * and single values replaced; of several files the later ones win. Their names are not taken over.
+   */
+  extends: Schema.optionalKey(Extends),
   /** Everything random in the run follows from it. */
   seed: withDefault(Schema.Int, 1),
   data: Data,

@@ -2,7 +2,8 @@
 import { Result, Schema, SchemaIssue } from "effect"
 import { parse, YAMLParseError } from "yaml"
 
-type Path = ReadonlyArray<PropertyKey>
+/** Keys from the outermost in. */
+export type Path = ReadonlyArray<PropertyKey>
 
 /** The value of a YAML text. Aliases are refused, and what YAML only warns of is passed over. Throws. */
 export const readYaml = (text: string): unknown => parse(text, { maxAliasCount: 0, schema: "core", logLevel: "error" })
@@ -18,6 +19,19 @@ export const yamlProblem = (cause: unknown): string => {
 /** The value at a path of nested keys, if there is one. */
 export const valueAt = (value: unknown, path: Path): unknown =>
   path.reduce<unknown>((inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key], value)
+
+/** Whether a value has keys of its own, as a mapping of YAML has. */
+export const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** A value over another: mappings key by key, at any depth; anything else takes the other's place. */
+export const mergedOver = (base: unknown, own: unknown): unknown => {
+  if (!isMapping(base) || !isMapping(own)) return own
+  const keys = [...new Set([...Object.keys(base), ...Object.keys(own)])]
+  return Object.fromEntries(
+    keys.map((key) => [key, Object.hasOwn(own, key) ? mergedOver(base[key], own[key]) : base[key]])
+  )
+}
 
 interface JsonSchema {
   readonly $ref?: string
@@ -39,23 +53,34 @@ const knownKeys = (schema: Schema.Top, path: Path): ReadonlyArray<string> => {
 
 const quoted = (value: unknown) => (value === undefined ? "nothing" : JSON.stringify(value))
 
-/** Decodes by the schema; each problem names the key, what was found and what was expected. */
+/** What is wrong with a value: its path, and a line that names the key, what was found and what was expected. */
+export interface SettingProblem {
+  readonly path: Path
+  readonly text: string
+}
+
+/** Decodes by the schema; below a prefix, if the value stands below one. */
 export const decodeSettings = <S extends Schema.Top & { readonly DecodingServices: never }>(
   schema: S,
   input: unknown,
   prefix: Path = []
-): Result.Result<S["Type"], ReadonlyArray<string>> =>
+): Result.Result<S["Type"], ReadonlyArray<SettingProblem>> =>
   Schema.decodeUnknownResult(schema, { errors: "all", onExcessProperty: "error" })(input).pipe(
     Result.mapError((error) =>
       SchemaIssue.makeFormatterStandardSchemaV1()(error.issue).issues.map(({ path: at, message }) => {
         const path = (at ?? []) as Path
-        const key = [...prefix, ...path].map(String).join(".")
+        const whole = [...prefix, ...path]
+        const key = whole.map(String).join(".")
         if (message === "Expected no excess property") {
           const known = knownKeys(schema, path.slice(0, -1))
-          return `unknown key "${key}"${known.length > 0 ? `; known here: ${known.join(", ")}` : ""}`
+          return {
+            path: whole,
+            text: `unknown key "${key}"${known.length > 0 ? `; known here: ${known.join(", ")}` : ""}`
+          }
         }
         const expected = message.charAt(0).toLowerCase() + message.slice(1)
-        return key === "" ? expected : `key "${key}": ${expected}, found ${quoted(valueAt(input, path))}`
+        const text = key === "" ? expected : `key "${key}": ${expected}, found ${quoted(valueAt(input, path))}`
+        return { path: whole, text }
       })
     )
   )

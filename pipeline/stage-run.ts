@@ -55,7 +55,7 @@ export const runStage = Effect.fn("runStage")(function* (
     .filter(([port, { optional }]) => !optional && !inputs.some(([given]) => given === port))
     .map(([port, { about }]) => `input port "${port}" (${about}) is missing; give --in ${port}=FILE`)
   const params = decodeSettings(stage.params, settings.reduce(withOverride, {} as unknown))
-  const wrong = Result.isFailure(params) ? params.failure : []
+  const wrong = Result.isFailure(params) ? params.failure.map(({ text }) => text) : []
   const problems = [...unknown, ...missing, ...wrong]
   if (Result.isFailure(params) || problems.length > 0) return yield* new StageMisused({ stage: name, problems })
 

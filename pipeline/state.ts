@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { Effect, Option, Schema } from "effect"
 import { openDataset, type Split } from "#data/dataset.ts"
 import { canonical, fileProblem, keyOf, type StepRecord, type TaskRecord } from "#pipeline/manifest.ts"
+import { mergedOver } from "#pipeline/settings.ts"
 import { type StageName, stageOf } from "#pipeline/stages.ts"
 import type { Source, Step, Task } from "#pipeline/task-plan.ts"
 
@@ -59,23 +60,13 @@ export const missingInput = (task: Task, digests: Digests): Source | undefined =
 export const stepRecords = (task: Task, digests: Digests) =>
   Effect.forEach(task.steps, (step) => stepRecord(step, digests))
 
-const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
-/** The values with those of `defaults` where they have none, at any depth. */
-const filled = (values: Readonly<Record<string, unknown>>, defaults: unknown): Readonly<Record<string, unknown>> => {
-  if (!isMapping(defaults)) return values
-  const inner = ([key, value]: [string, unknown]) => [key, isMapping(value) ? filled(value, defaults[key]) : value]
-  return { ...defaults, ...Object.fromEntries(Object.entries(values).map(inner)) }
-}
-
 /**
  * A recorded step with parameters that have come to its stage since, at their defaults: with them it makes what it made then, or
  * the stage's version would have been counted up.
  */
 const withPresentDefaults = (step: StepRecord): StepRecord => {
   const decoded = Schema.decodeUnknownOption(stageOf(step.stage as StageName).params)(step.params)
-  return { ...step, params: filled(step.params, Option.getOrUndefined(decoded)) }
+  return { ...step, params: mergedOver(Option.getOrUndefined(decoded), step.params) as StepRecord["params"] }
 }
 
 const shown = (value: unknown) => (value === undefined ? "none" : JSON.stringify(value))

@@ -100,7 +100,7 @@ const cases: ReadonlyArray<
     ["run", "unknown.yaml"],
     2,
     [
-      'unknown.yaml: unknown key "colour"; known here: name, seed, data, model, pretrain, adapt, evaluate, engine, variants'
+      'unknown.yaml: unknown key "colour"; known here: name, extends, seed, data, model, pretrain, adapt, evaluate, engine, variants'
     ]
   ],
   [

@@ -161,7 +161,7 @@ describe("errors", () => {
     [
       "an unknown key",
       `${data}colour: red`,
-      'unknown key "colour"; known here: name, seed, data, model, pretrain, adapt, evaluate, engine, variants'
+      'unknown key "colour"; known here: name, extends, seed, data, model, pretrain, adapt, evaluate, engine, variants'
     ],
     [
       "an unknown nested key",

@@ -59,7 +59,7 @@ describe("decoding", () => {
 
   it("names each key with what was found, below a prefix if there is one", () => {
     const problems = decodeSettings(schema, { outer: { count: "x", more: 1 }, names: ["a", 2] }, ["params"])
-    expect(Result.isFailure(problems) && problems.failure).toEqual([
+    expect(Result.isFailure(problems) && problems.failure.map(({ text }) => text)).toEqual([
       'unknown key "params.outer.more"; known here: count',
       'key "params.outer.count": expected number, found "x"',
       'key "params.names.1": expected string, found 2'
