@@ -19,6 +19,20 @@ import {
 export const adaptationTasks = (run: RunConfig, name: string, adapt: Adapt): ReadonlyArray<Task> =>
   Array.from({ length: adapt.epochs }, (_, i) => epochTasks(run, name, adapt, i + 1)).flat()
 
+/** What the algorithm of an adaptation goes by. */
+const clusterParams = (run: RunConfig, adapt: Adapt, epoch: number): Step["params"] => {
+  const { algorithm, classes, tolerance, eps, minSamples, k1, k2, encoding, epsGap } = adapt
+  return algorithm === "kmeans"
+    ? { algorithm, classes, tolerance, seed: seedOf(run, "cluster", epoch) }
+    : { algorithm, eps, minSamples, k1, k2, encoding, epsGap }
+}
+
+/** The first epoch's pseudo labels, where the later ones keep what DBSCAN found in it. */
+const firstClusters = (name: string, { algorithm, eps, epsGap }: Adapt, epoch: number): Step["inputs"] =>
+  algorithm === "dbscan" && (eps === "auto" || epsGap > 0) && epoch > 1
+    ? { "first-pseudo-labels": [{ task: folderOf(name, "cluster", 1), port: "pseudo-labels" }] }
+    : {}
+
 /** One epoch: embed, cluster, train with pseudo labels, evaluate. */
 const epochTasks = (run: RunConfig, name: string, adapt: Adapt, epoch: number): ReadonlyArray<Task> => {
   const folder = (stage: string) => folderOf(name, stage, epoch)
@@ -49,13 +63,8 @@ const epochTasks = (run: RunConfig, name: string, adapt: Adapt, epoch: number): 
     steps: [
       {
         stage: "cluster",
-        params: {
-          algorithm: adapt.algorithm,
-          classes: adapt.classes,
-          tolerance: adapt.tolerance,
-          seed: seedOf(run, "cluster", epoch)
-        },
-        inputs: { embeddings: [{ task: embed.id, port: "embeddings" }] }
+        params: clusterParams(run, adapt, epoch),
+        inputs: { embeddings: [{ task: embed.id, port: "embeddings" }], ...firstClusters(name, adapt, epoch) }
       }
     ]
   }

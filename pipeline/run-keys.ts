@@ -2,6 +2,7 @@
 import { Effect, Schema } from "effect"
 import { Augmentation } from "#data/augmentation.ts"
 import { ModelConfig } from "#model/config.ts"
+import { consistent, DbscanSettings } from "#model/dbscan.ts"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
 const NotNegative = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
@@ -65,11 +66,23 @@ const adaptFields = {
   epochs: withDefault(PositiveInt, 40),
   iterations: withDefault(PositiveInt, 400),
   ...batchFields,
-  algorithm: withDefault(Schema.Literals(["kmeans"]), "kmeans"),
-  /** M_t, the number of clusters. */
+  algorithm: withDefault(Schema.Literals(["kmeans", "dbscan"]), "kmeans"),
+  /** Of k-means: M_t, the number of clusters. */
   classes: withDefault(PositiveInt, 500),
   /** Of k-means, relative to the embeddings' mean variance. */
   tolerance: withDefault(NotNegative, 1e-4),
+  /** Of DBSCAN: the radius among Jaccard distances, which lie between 0 and 1; `auto` takes it from the first epoch's. */
+  eps: withDefault(DbscanSettings.fields.eps, 0.6),
+  /** Of DBSCAN: images within the radius of a core point, itself among them. */
+  minSamples: withDefault(DbscanSettings.fields.minSamples, 4),
+  /** Of DBSCAN: neighbours of which the k-reciprocal ones are taken. */
+  k1: withDefault(DbscanSettings.fields.k1, 30),
+  /** Of DBSCAN: nearest images over which the neighbours' weights are averaged. */
+  k2: withDefault(DbscanSettings.fields.k2, 6),
+  /** Of DBSCAN: how neighbours are listed and weighted, as OpenUnReID does or the original code (with its k1 of 20). */
+  encoding: withDefault(DbscanSettings.fields.encoding, "openunreid"),
+  /** Of DBSCAN: above 0, clusters must prove reliable at eps − gap and eps + gap, as in SpCL, whose gap is 0.02. */
+  epsGap: withDefault(DbscanSettings.fields.epsGap, 0),
   /** λ_id: share of the soft cross entropy against the hard one. */
   softIdentity: withDefault(Share, 0.5),
   /** λ_tri: share of the soft triplet loss against the hard one. */
@@ -97,6 +110,7 @@ const adaptFields = {
 
 /** Settings of an adaptation. Soft losses need what gives the soft labels. */
 export const Adapt = Schema.Struct(adaptFields).check(
+  Schema.makeFilter(consistent),
   Schema.makeFilter(({ meanTeachers, softLabels, softIdentity, softTriplet }) => {
     if (softLabels === "students") return !meanTeachers || "softLabels: students goes with meanTeachers: false"
     return (

@@ -70,7 +70,7 @@ const said = ({ err }: Ended) =>
     .map((line) => line.replaceAll(home, "HOME"))
 
 const adaptKeys =
-  "epochs, iterations, identities, instances, algorithm, classes, tolerance, softIdentity, softTriplet, softLabels, meanTeachers, momentum, momentumWarmup, teacherUpdate, learningRate, weightDecay, labelSmoothing, tripletMargin, distanceGradient, flip, pad, erase"
+  "epochs, iterations, identities, instances, algorithm, classes, tolerance, eps, minSamples, k1, k2, encoding, epsGap, softIdentity, softTriplet, softLabels, meanTeachers, momentum, momentumWarmup, teacherUpdate, learningRate, weightDecay, labelSmoothing, tripletMargin, distanceGradient, flip, pad, erase"
 
 const cluster = (...more: ReadonlyArray<string>) => ["stage", "run", "cluster", "--out", "out", ...more]
 
@@ -183,7 +183,7 @@ const cases: ReadonlyArray<
     "an unknown port",
     cluster("--in", "embedding=good.arrow", "--in", "embeddings=good.arrow"),
     2,
-    ['stage cluster: no input port "embedding"; it has: embeddings, initial-centroids']
+    ['stage cluster: no input port "embedding"; it has: embeddings, initial-centroids, first-pseudo-labels']
   ],
   ["--in without a port", cluster("--in", "good.arrow"), 2, ["--in good.arrow: expected PORT=FILE"]],
   [
@@ -191,7 +191,7 @@ const cases: ReadonlyArray<
     cluster("--in", "embeddings=good.arrow", "--set", "clases=2", "--set", "seed=x"),
     2,
     [
-      'stage cluster: unknown key "clases"; known here: algorithm, classes, tolerance, maxIterations, seed',
+      'stage cluster: unknown key "clases"; known here: algorithm, classes, tolerance, maxIterations, seed, eps, minSamples, k1, k2, encoding, epsGap',
       'stage cluster: key "seed": expected number, found "x"'
     ]
   ],

@@ -29,6 +29,12 @@ const paperAdaptation: Adapt = {
   algorithm: "kmeans",
   classes: 500,
   tolerance: 1e-4,
+  eps: 0.6,
+  minSamples: 4,
+  k1: 30,
+  k2: 6,
+  encoding: "openunreid",
+  epsGap: 0,
   softIdentity: 0.5,
   softTriplet: 0.8,
   softLabels: "mean-teachers",
@@ -170,6 +176,31 @@ describe("errors", () => {
     ],
     ["a wrong type", `${data}adapt: { classes: many }`, 'key "adapt.classes": expected number, found "many"'],
     ["a fraction", `${data}seed: 1.5`, 'key "seed": expected an integer, found 1.5'],
+    [
+      "no clustering algorithm",
+      `${data}adapt: { algorithm: optics }`,
+      'key "adapt.algorithm": expected "kmeans" | "dbscan", found "optics"'
+    ],
+    [
+      "a radius that holds all images",
+      `${data}adapt: { eps: 1 }`,
+      'key "adapt.eps": expected a number between 0 and 1, or auto, found 1'
+    ],
+    [
+      "a radius that is a word",
+      `${data}adapt: { eps: large }`,
+      'key "adapt.eps": expected number | "auto", found "large"'
+    ],
+    [
+      "a gap that leaves no radius",
+      `${data}adapt: { eps: 0.6, epsGap: 0.4 }`,
+      'key "adapt": epsGap is 0.4, expected eps − epsGap above 0 and eps + epsGap below 1, with eps 0.6, found {"eps":0.6,"epsGap":0.4}'
+    ],
+    [
+      "more neighbours in the mean than in the lists",
+      `${data}adapt: { k1: 5 }`,
+      'key "adapt": k2 is 6, expected at most k1, which is 5, found {"k1":5}'
+    ],
     ["zero", `${data}adapt: { classes: 0 }`, 'key "adapt.classes": expected a value greater than 0, found 0'],
     [
       "an unknown backbone",

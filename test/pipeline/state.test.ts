@@ -71,7 +71,10 @@ describe("what a task is made by", () => {
       {
         stage: "cluster",
         version: expect.any(Number),
-        params: { algorithm: "kmeans", classes: 5, tolerance: 1e-4, maxIterations: 300, seed: 1 },
+        params: {
+          ...{ algorithm: "kmeans", classes: 5, tolerance: 1e-4, maxIterations: 300, seed: 1 },
+          ...{ eps: 0.6, minSamples: 4, k1: 30, k2: 6, encoding: "openunreid", epsGap: 0 }
+        },
         inputs: { embeddings: ["d1"] }
       }
     ])

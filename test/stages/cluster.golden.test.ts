@@ -1,11 +1,12 @@
-import { Effect, Schema } from "effect"
-import { describe, it } from "vitest"
+import type { RecordBatch } from "apache-arrow"
+import { Effect, Result, Schema } from "effect"
+import { describe, expect, it } from "vitest"
 import { Session } from "#engine/session.ts"
 import { kmeans } from "#model/kmeans.ts"
-import { batchOf, viewOf } from "#schemas/artifact.ts"
+import { batchOf, metadataOf, viewOf } from "#schemas/artifact.ts"
 import { embeddings } from "#schemas/embeddings.ts"
 import { centroids, pseudoLabels } from "#schemas/pseudo-labels.ts"
-import { clusterStage } from "#stages/cluster.ts"
+import { ClusterParams, clusterStage } from "#stages/cluster.ts"
 import { goldenCase } from "../golden-values.ts"
 import { drain, inlet, run } from "./run-stage.ts"
 
@@ -32,6 +33,61 @@ const shards = [
   return batchOf(embeddings, { image, person: zeros, camera: zeros, embedding }, {})
 })
 
+/** Through the stage; `first` is what it gave in the first epoch. */
+const dbscan = (params: typeof ClusterParams.Encoded, first?: ReadonlyArray<RecordBatch>) =>
+  Effect.gen(function* () {
+    const inputs = {
+      embeddings: inlet(embeddings, shards),
+      "initial-centroids": undefined,
+      "first-pseudo-labels": first && inlet(pseudoLabels, first)
+    }
+    const whole = yield* Schema.decodeUnknownEffect(ClusterParams)({ algorithm: "dbscan", ...params })
+    const out = yield* drain(yield* clusterStage.run(inputs, whole))
+    const labels = out["pseudo-labels"].flatMap((batch) => [...viewOf(pseudoLabels, batch).label])
+    return { labels, pseudoLabels: out["pseudo-labels"], centroids: viewOf(centroids, out.centroids[0]!) }
+  })
+
+const DbscanParams = Schema.Struct({ k1: Schema.Int, k2: Schema.Int, min_samples: Schema.Int })
+const settingsOf = ({ k1, k2, min_samples: minSamples }: typeof DbscanParams.Type) => ({ k1, k2, minSamples })
+
+describe("golden: jaccard_dbscan", () => {
+  const golden = goldenCase("jaccard_dbscan", DbscanParams)
+
+  it("through the cluster stage", () =>
+    run(
+      Effect.gen(function* () {
+        const { labels, centroids } = yield* dbscan({ ...settingsOf(golden.params), eps: 0.6 })
+        golden.check("labels_eps06", labels)
+        golden.check("outliers_eps06", labels.filter((label) => label === -1).length, "exact")
+        golden.check("centroid_mean", centroids.centroid)
+        expect([...centroids.size]).toEqual(
+          Array.from(centroids.label, (cluster) => labels.filter((label) => label === cluster).length)
+        )
+        golden.check("labels_eps07", (yield* dbscan({ ...settingsOf(golden.params), eps: 0.7 })).labels)
+      })
+    ))
+})
+
+describe("golden: jaccard_dbscan_official", () => {
+  const golden = goldenCase("jaccard_dbscan_official", DbscanParams)
+  const settings = { ...settingsOf(golden.params), encoding: "official" } as const
+
+  it("through the cluster stage", () =>
+    run(
+      Effect.gen(function* () {
+        golden.check("labels_official_eps06", (yield* dbscan({ ...settings, eps: 0.6 })).labels)
+        const found = yield* dbscan({ ...settings, eps: "auto" })
+        golden.check("labels_official_auto", found.labels)
+        const { eps } = Result.getOrThrow(metadataOf(pseudoLabels, found.pseudoLabels[0]!, ""))
+        golden.check("eps_auto", eps!)
+        // Later epochs keep the first one's radius, whatever their own distances would give.
+        const other = yield* dbscan({ ...settings, eps: 0.6 })
+        const later = yield* dbscan({ ...settings, eps: "auto" }, other.pseudoLabels)
+        golden.check("labels_official_eps06", later.labels)
+      })
+    ))
+})
+
 describe("golden: kmeans", () => {
   it.each(runs)("through the cluster stage with tolerance $tolerance", ({ suffix, tolerance }) =>
     run(
@@ -39,8 +95,12 @@ describe("golden: kmeans", () => {
         const label = Int32Array.from({ length: classes }, (_, i) => i)
         const start = batchOf(centroids, { label, size: new Int32Array(classes), centroid: init.values }, {})
         const outlets = yield* clusterStage.run(
-          { embeddings: inlet(embeddings, shards), "initial-centroids": inlet(centroids, [start]) },
-          { algorithm: "kmeans", classes, tolerance, maxIterations, seed: 1 }
+          {
+            embeddings: inlet(embeddings, shards),
+            "initial-centroids": inlet(centroids, [start]),
+            "first-pseudo-labels": undefined
+          },
+          yield* Schema.decodeUnknownEffect(ClusterParams)({ classes, tolerance, maxIterations })
         )
         const out = yield* drain(outlets)
         const labels = out["pseudo-labels"].flatMap((batch) => [...viewOf(pseudoLabels, batch).label])

@@ -45,12 +45,14 @@ const startAt = (label: ReadonlyArray<number>, places: ReadonlyArray<number>, di
 const cluster = (
   given: ReadonlyArray<RecordBatch>,
   params: Partial<typeof ClusterParams.Encoded>,
-  start?: ReadonlyArray<RecordBatch>
+  start?: ReadonlyArray<RecordBatch>,
+  first?: ReadonlyArray<RecordBatch>
 ) =>
   Effect.gen(function* () {
     const inputs = {
       embeddings: inlet(embeddings, given, "embeddings.arrow"),
-      "initial-centroids": start ? inlet(centroids, start, "centroids.arrow") : undefined
+      "initial-centroids": start ? inlet(centroids, start, "centroids.arrow") : undefined,
+      "first-pseudo-labels": first ? inlet(pseudoLabels, first, "first.arrow") : undefined
     }
     const outlets = yield* clusterStage.run(inputs, yield* Schema.decodeUnknownEffect(ClusterParams)(params))
     return yield* drain(outlets)

@@ -23,7 +23,11 @@ describe("Arrow files of another tool", () => {
     run(
       Effect.gen(function* () {
         const params = yield* Schema.decodeUnknownEffect(ClusterParams)({ classes: 3 })
-        const inputs = { embeddings: inletOf(embeddings, [file]), "initial-centroids": undefined }
+        const inputs = {
+          embeddings: inletOf(embeddings, [file]),
+          "initial-centroids": undefined,
+          "first-pseudo-labels": undefined
+        }
         const labelled = (yield* drain(yield* clusterStage.run(inputs, params)))["pseudo-labels"]
         const labels = labelled.flatMap((batch) => [...viewOf(pseudoLabels, batch).label])
         expect(labels.length).toBe(rows)
