@@ -61,6 +61,18 @@ export const ModelConfig = Schema.Struct({
   backbone: Schema.Union([Schema.Literals(Object.keys(backbones) as Array<BackboneName>), ResNetGeometry]),
   /** How a feature map becomes a feature: its average (the default), or GeM with a trained exponent (OpenUnReID). */
   pooling: Schema.optionalKey(Schema.Literals(["average", "gem"])),
+  /**
+   * Numbers in an embedding, to which a linear layer with a bias projects the pooled feature before BNNeck; without it, BNNeck takes
+   * the feature itself. Triplet losses compare the pooled features either way (the original code's `num_features`, OpenUnReID's
+   * `embed_feat`).
+   */
+  embedding: Schema.optionalKey(PositiveInt),
+  /** Share of BNNeck's outputs that training sets to 0 before the classifier (0 by default), by a draw for each network. */
+  dropout: Schema.optionalKey(
+    Schema.Finite.check(
+      Schema.makeFilter((share) => (share >= 0 && share < 1) || "expected a value of at least 0 and below 1")
+    )
+  ),
   /** `false` leaves out the ReLU after the stem's BatchNorm, as the original code's ResNet-50 does. */
   stemRelu: Schema.optionalKey(Schema.Boolean),
   /**
@@ -77,8 +89,11 @@ export const geometryOf = ({ backbone }: ModelConfig): ResNetGeometry =>
 /** Output channels of a block, as multiples of its stage's width. */
 export const expansionOf = ({ block }: ResNetGeometry): number => (block === "bottleneck" ? 4 : 1)
 
-/** Numbers in a feature: the output channels of the last stage. */
+/** Numbers in a pooled feature: the output channels of the last stage. */
 export const dimensionOf = (config: ModelConfig): number => {
   const geometry = geometryOf(config)
   return geometry.widths[3]! * expansionOf(geometry)
 }
+
+/** Numbers in an embedding. */
+export const embeddingDimensionOf = (config: ModelConfig): number => config.embedding ?? dimensionOf(config)

@@ -17,6 +17,9 @@ const values = (spec: TensorSpec, seed: number): HostTensor["values"] => {
     case "kernel":
       // Kaiming's initialisation by the fan-out, as in torchvision's ResNet.
       return normal(Math.sqrt(2 / (spec.shape[0]! * spec.shape[2]! * spec.shape[3]!)))
+    case "projection":
+      // By the fan-out as well, as the original code and OpenUnReID do.
+      return normal(Math.sqrt(2 / spec.shape[0]!))
     case "linear":
       return normal(classifierDeviation)
     case "scale":

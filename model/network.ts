@@ -1,5 +1,5 @@
 /**
- * One network: backbone → global pool → feature f → BNNeck → b → linear classifier without bias. Its variables live in an
+ * One network: backbone → global pool → feature f → BNNeck → b → dropout → linear classifier without bias. Its variables live in an
  * engine session; its tensors come and go by PyTorch's names and layouts.
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
@@ -7,33 +7,26 @@ import { Schema } from "effect"
 import { averagePool } from "#engine/layers.ts"
 import { type SessionShape, valuesOf } from "#engine/session.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
-import { dimensionOf, geometryOf, type ModelConfig } from "#model/config.ts"
+import { embeddingDimensionOf, geometryOf, type ModelConfig } from "#model/config.ts"
+import { dropped, headTensors, neck } from "#model/head.ts"
 import {
   evaluationNorm,
   type Folded,
   foldConvolutions,
   foldedConvolutions,
   gemPool,
-  type NormLayer,
   normalisedConvolutions,
   trainingNorm
 } from "#model/layers.ts"
-import {
-  batchNormSpecs,
-  type ConvolutionLayer,
-  convolutionsOf,
-  resnetForward,
-  resnetTensors,
-  type TensorSpec
-} from "#model/resnet.ts"
+import { type ConvolutionLayer, convolutionsOf, resnetForward, resnetTensors, type TensorSpec } from "#model/resnet.ts"
 
-/** Whether BatchNorm uses and updates by the batch's own statistics, or uses the running ones. */
+/** Whether BatchNorm uses and updates by the batch's own statistics, with dropout, or uses the running ones, without. */
 export type Mode = "train" | "evaluate"
 
 export interface Forward {
-  /** Pooled feature f [N, D]: what the triplet losses compare. */
+  /** Pooled feature f [N, C]: what the triplet losses compare. */
   readonly feature: tfjs.Tensor2D
-  /** BNNeck's output b [N, D]: L2-normalised, it is the embedding. */
+  /** BNNeck's output b [N, D]: L2-normalised, that of evaluation is the embedding. */
   readonly neck: tfjs.Tensor2D
   /** Class scores [N, classes]. */
   readonly logits: tfjs.Tensor2D
@@ -58,9 +51,13 @@ export interface HostTensor {
 export interface Network {
   readonly name: string
   readonly config: ModelConfig
+  /** Numbers in an embedding. */
   readonly dimension: number
-  /** Throws `BatchNotDivisible` in training, where the model has `samplesPerBatchNorm`. */
-  readonly forward: (images: tfjs.Tensor4D, mode: Mode) => Forward
+  /**
+   * Throws `BatchNotDivisible` in training, where the model has `samplesPerBatchNorm`. Training of a model with dropout needs a
+   * `seed` [2] int32 for its mask.
+   */
+  readonly forward: (images: tfjs.Tensor4D, mode: Mode, seed?: tfjs.Tensor1D) => Forward
   /** The present convolutions with their BatchNorm in them, for `embed`; the caller disposes them. */
   readonly fold: () => Folded
   /** b [N, D] alone, by the running statistics. */
@@ -88,21 +85,17 @@ const exponentName = "global_pooling.p"
 const classifierName = "classifier.weight"
 
 /** Tensors of a network with `classes` classes, in state_dict order. */
-export const networkTensors = (config: ModelConfig, classes: number): ReadonlyArray<TensorSpec> => {
-  const dimension = dimensionOf(config)
-  return [
-    ...resnetTensors(geometryOf(config)).map((spec) => ({ ...spec, name: `${backbonePrefix}${spec.name}` })),
-    ...(config.pooling === "gem" ? [{ name: exponentName, shape: [1], kind: "exponent" } as const] : []),
-    ...batchNormSpecs("head.feat_bn", dimension, "frozen"),
-    { name: classifierName, shape: [classes, dimension], kind: "linear" }
-  ]
-}
+export const networkTensors = (config: ModelConfig, classes: number): ReadonlyArray<TensorSpec> => [
+  ...resnetTensors(geometryOf(config)).map((spec) => ({ ...spec, name: `${backbonePrefix}${spec.name}` })),
+  ...(config.pooling === "gem" ? [{ name: exponentName, shape: [1], kind: "exponent" } as const] : []),
+  ...headTensors(config),
+  { name: classifierName, shape: [classes, embeddingDimensionOf(config)], kind: "linear" }
+]
 
 /** Of the head, the pooling and instance normalisation; all others are the classifier's, or in the folded convolutions. */
 const isUnfolded = (key: string) => /^head\.|^global_pooling\.|\.IN\./.test(key)
 
-const isTrained = ({ kind }: TensorSpec) =>
-  kind === "kernel" || kind === "scale" || kind === "shift" || kind === "exponent" || kind === "linear"
+const untrained: ReadonlyArray<TensorSpec["kind"]> = ["mean", "variance", "count", "frozen"]
 
 /** Parts of a batch of images that a compiled graph can compute at the same time, by one core each. */
 const parts = 4
@@ -127,7 +120,7 @@ export const makeNetwork = (
 ): Network => {
   const { tf } = session
   const geometry = geometryOf(config)
-  const dimension = dimensionOf(config)
+  const dimension = embeddingDimensionOf(config)
   const specs = networkTensors(config, tensors.get(classifierName)!.shape[0]!)
   const kernels = new Set(specs.filter(({ kind }) => kind === "kernel").map((spec) => spec.name))
   const toEngine = (key: string, { values, shape }: HostTensor): tfjs.Tensor => {
@@ -147,7 +140,7 @@ export const makeNetwork = (
   const declare = (spec: TensorSpec, value: () => tfjs.Tensor) => {
     const variable = session.variable(`${name}/${spec.name}`, value)
     variables.set(spec.name, variable)
-    if (isTrained(spec)) parameters.set(spec.name, variable)
+    if (!untrained.includes(spec.kind)) parameters.set(spec.name, variable)
   }
   for (const spec of specs) {
     const tensor = tensors.get(spec.name)!
@@ -166,9 +159,6 @@ export const makeNetwork = (
     return config.pooling === "gem" ? gemPool(tf, map, variable(exponentName)) : averagePool(tf, map)
   }
   const fold = () => foldConvolutions(tf, backbone, convolutionsOf(geometry))
-  const neck = (feature: tfjs.Tensor2D, norm: NormLayer) =>
-    // The engine's BatchNorm takes images: one of 1×1 a row.
-    tf.reshape(norm("head.feat_bn", tf.reshape(feature, [-1, 1, 1, dimension])), [-1, dimension]) as tfjs.Tensor2D
   const normOf = (of: ReadonlyMap<string, tfjs.Variable>, mode: Mode) =>
     mode === "train" ? trainingNorm(tf, of, config.samplesPerBatchNorm) : evaluationNorm(tf, of)
 
@@ -182,20 +172,22 @@ export const makeNetwork = (
     countBatches: (batches) => {
       for (const [key, count] of counts) counts.set(key, count + batches)
     },
-    forward: (images, mode) => {
+    forward: (images, mode, seed) => {
       const { samplesPerBatchNorm = 1 } = config
       if (mode === "train" && images.shape[0] % samplesPerBatchNorm !== 0)
         throw new BatchNotDivisible({ images: images.shape[0], samplesPerBatchNorm })
       const feature = pooled(images, normalisedConvolutions(tf, backbone, normOf(backbone, mode)))
-      const b = neck(feature, normOf(variables, mode))
-      return { feature, neck: b, logits: tf.matMul(b, variable(classifierName) as tfjs.Tensor2D, false, true) }
+      const b = neck(tf, config, variables, normOf(variables, mode), feature, mode)
+      const classified = mode === "train" ? dropped(tf, config, b, seed) : b
+      const logits: tfjs.Tensor2D = tf.matMul(classified, variable(classifierName) as tfjs.Tensor2D, false, true)
+      return { feature, neck: b, logits }
     },
     fold,
     embed: (images, given) =>
       tf.tidy(() => {
         const layer = foldedConvolutions(tf, backbone, given ?? fold())
         const features = sideBySide(tf, images).map((part) => pooled(part, layer))
-        return neck(tf.concat(features), evaluationNorm(tf, variables))
+        return neck(tf, config, variables, evaluationNorm(tf, variables), tf.concat(features), "evaluate")
       }),
     toEngine,
     toHost,

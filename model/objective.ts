@@ -80,6 +80,8 @@ export interface TrainBatch {
   readonly views: ReadonlyArray<tfjs.Tensor4D>
   /** [N] int32. */
   readonly labels: tfjs.Tensor1D
+  /** What the dropout of each network follows, by the network's name: [2] int32. */
+  readonly seeds?: ReadonlyMap<string, tfjs.Tensor1D>
 }
 
 /** The weighted loss terms of one student; its soft labels are `peer`'s outputs, through which no gradient flows. */
@@ -129,22 +131,24 @@ export const lossAndGradients = (
   tf: TensorFlow,
   students: ReadonlyArray<Network>,
   teachers: ReadonlyArray<Network>,
-  { views, labels }: TrainBatch,
+  { views, labels, seeds }: TrainBatch,
   settings: LossSettings
 ): LossAndGradients => {
   let losses: tfjs.Tensor1D | undefined
+  const forward = (network: Network, images: tfjs.Tensor4D) =>
+    network.forward(images, "train", seeds?.get(network.name))
   const gradients = tf.tidy(() => {
     // Beside the first student, who holds all that its gradient needs, the teachers run, the first student's own last, and
     // then the second student: so the two students' memory is at its peak at different times.
     const taught: Array<Forward> = []
     for (const i of [...teachers.keys()].reverse()) {
       const images = taught[i + 1] ? after(tf, views[i]!, taught[i + 1]!.logits) : views[i]!
-      taught[i] = teachers[i]!.forward(images, "train")
+      taught[i] = forward(teachers[i]!, images)
     }
     const totalLoss = () => {
       const learning = students.map((student, i) => {
         const images = i > 0 && taught[0] ? after(tf, views[i]!, taught[0].logits) : views[i]!
-        return student.forward(images, "train")
+        return forward(student, images)
       })
       const peers = settings.softLabels === "students" ? learning : taught
       const terms = learning.flatMap((student, i) =>

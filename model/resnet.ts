@@ -16,9 +16,19 @@ export interface TensorSpec {
   readonly shape: ReadonlyArray<number>
   /**
    * `mean` and `variance` are running statistics and `count` their number of batches, int64; they and the head's `frozen`
-   * bias are not trained. `exponent` is GeM's.
+   * bias are not trained. `exponent` is GeM's, `linear` the classifier's and `projection` the head's weight.
    */
-  readonly kind: "kernel" | "scale" | "shift" | "mean" | "variance" | "count" | "exponent" | "linear" | "frozen"
+  readonly kind:
+    | "kernel"
+    | "scale"
+    | "shift"
+    | "mean"
+    | "variance"
+    | "count"
+    | "exponent"
+    | "linear"
+    | "projection"
+    | "frozen"
 }
 
 /** A square convolution without bias, and the normalisation of its output. */

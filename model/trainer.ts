@@ -4,6 +4,7 @@
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Effect } from "effect"
+import type { Random } from "#data/random.ts"
 import { compile, release, type StepSpec } from "#engine/compile.ts"
 import type { ProgramsShape } from "#engine/programs.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
@@ -24,11 +25,15 @@ export interface TrainerSpec {
 }
 
 export interface Trainer {
-  /** One optimizer step: pixels of each view [N · H · W · 3], labels [N]. Gives the losses by name. */
+  /**
+   * One optimizer step: pixels of each view [N · H · W · 3], labels [N]; `draw` gives each network that has dropout its own mask.
+   * Gives the losses by name.
+   */
   readonly step: (
     views: ReadonlyArray<Float32Array>,
     labels: Int32Array,
-    learningRate: number
+    learningRate: number,
+    draw: Random
   ) => ReadonlyMap<string, number>
   /** E[θ] ← α·E[θ] + (1 − α)·θ. */
   readonly moveTeachers: (alpha: number) => void
@@ -40,16 +45,31 @@ type StepName = "train-step" | "ema-update"
 
 const scalar = { shape: [], dtype: "float32" } as const
 
+/** The networks that need a seed for their dropout at each step, with the name of the input that has it. */
+const seededOf = ({ students, teachers }: TrainerSpec) =>
+  [...students, ...teachers]
+    .filter(({ config: { dropout = 0 } }) => dropout > 0)
+    .map(({ name }) => [name, `seed of ${name}`] as const)
+
+/** A seed for each of them, by input. */
+const seedsOf = (spec: TrainerSpec, draw: Random): Readonly<Record<string, Int32Array>> =>
+  Object.fromEntries(
+    seededOf(spec).map(([name, input]) => {
+      const own = draw.derive(name)
+      return [input, Int32Array.of(own.uint32(), own.uint32())]
+    })
+  )
+
 /** The two steps, as they are traced and as they run op by op. */
-const stepsOf = (
-  tf: TensorFlow,
-  { students, teachers, adam, loss, batch }: TrainerSpec
-): Record<StepName, StepSpec> => {
+const stepsOf = (tf: TensorFlow, spec: TrainerSpec): Record<StepName, StepSpec> => {
+  const { students, teachers, adam, loss, batch } = spec
+  const seeded = seededOf(spec)
   const views = students.map((_, i) => [`view${i}`, { shape: [...batch, 3], dtype: "float32" }] as const)
   return {
     "train-step": {
       inputs: {
         ...Object.fromEntries(views),
+        ...Object.fromEntries(seeded.map(([, input]) => [input, { shape: [2], dtype: "int32" } as const])),
         labels: { shape: [batch[0]], dtype: "int32" },
         stepSize: scalar,
         correction: scalar
@@ -57,7 +77,8 @@ const stepsOf = (
       step: (given) => {
         const images = students.map((_, i) => given[`view${i}`] as tfjs.Tensor4D)
         const labels = given.labels as tfjs.Tensor1D
-        const { losses, gradients } = lossAndGradients(tf, students, teachers, { views: images, labels }, loss)
+        const seeds = new Map(seeded.map(([name, input]) => [name, given[input] as tfjs.Tensor1D]))
+        const { losses, gradients } = lossAndGradients(tf, students, teachers, { views: images, labels, seeds }, loss)
         adam.apply(gradients, given.stepSize as tfjs.Scalar, given.correction as tfjs.Scalar)
         tf.dispose(gradients)
         return { losses }
@@ -116,10 +137,11 @@ export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: T
     release(tf, momentsOf(spec))
     const count = stepCount(spec)
     const trainer: Trainer = {
-      step: (views, labels, learningRate) => {
+      step: (views, labels, learningRate, draw) => {
         const { stepSize, correction } = spec.adam.next(learningRate)
         const { losses } = program.run("train-step", {
           ...Object.fromEntries(views.map((view, i) => [`view${i}`, view])),
+          ...seedsOf(spec, draw),
           labels,
           stepSize: Float32Array.of(stepSize),
           correction: Float32Array.of(correction)
@@ -142,12 +164,13 @@ export const eagerTrainer = (tf: TensorFlow, spec: TrainerSpec): Trainer => {
   const steps = stepsOf(tf, spec)
   const count = stepCount(spec)
   return {
-    step: (views, labels, learningRate) => {
+    step: (views, labels, learningRate, draw) => {
       const { stepSize, correction } = spec.adam.next(learningRate)
       const losses = tf.tidy(() => {
+        const seeds = Object.entries(seedsOf(spec, draw)).map(([input, seed]) => [input, tf.tensor1d(seed, "int32")])
         const images = views.map((view, i) => [`view${i}`, tf.tensor4d(view, [...spec.batch, 3])] as const)
         const rates = { stepSize: tf.scalar(stepSize), correction: tf.scalar(correction) }
-        const given = { ...Object.fromEntries(images), labels: tf.tensor1d(labels, "int32"), ...rates }
+        const given = { ...Object.fromEntries([...images, ...seeds]), labels: tf.tensor1d(labels, "int32"), ...rates }
         return steps["train-step"].step(given).losses!
       })
       const values = losses.dataSync()

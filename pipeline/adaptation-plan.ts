@@ -6,6 +6,7 @@ import type { Adapt } from "#pipeline/run-keys.ts"
 import {
   augmentation,
   checkpointOf,
+  dropoutSeed,
   folderOf,
   imagesOf,
   type Source,
@@ -106,7 +107,8 @@ const epochTasks = (run: RunConfig, name: string, adapt: Adapt, epoch: number): 
           },
           schedule: { base: adapt.learningRate, warmupEpochs: 0, milestones: [], factor: 0.1 },
           weightDecay,
-          optimizer: "fresh"
+          optimizer: "fresh",
+          ...dropoutSeed(run.model, seedOf(run, "adapt"))
         },
         inputs: { checkpoint: checkpoints, centroids: [source("cluster", "centroids")] }
       },

@@ -1,6 +1,15 @@
 /** The tasks of the supervised pre-training on the source: one an epoch and student. */
 import type { RunConfig } from "#pipeline/run-file.ts"
-import { augmentation, checkpointOf, epochName, imagesOf, seedOf, students, type Task } from "#pipeline/task-plan.ts"
+import {
+  augmentation,
+  checkpointOf,
+  dropoutSeed,
+  epochName,
+  imagesOf,
+  seedOf,
+  students,
+  type Task
+} from "#pipeline/task-plan.ts"
 
 const pretrainTask = (run: RunConfig, student: string, epoch: number): Task => {
   const { pretrain, model } = run
@@ -37,6 +46,7 @@ const pretrainTask = (run: RunConfig, student: string, epoch: number): Task => {
           },
           weightDecay,
           optimizer: "continued",
+          ...dropoutSeed(model, seed),
           ...(epoch === 1 ? { initial: { model, seed } } : {})
         },
         inputs: before

@@ -1,5 +1,6 @@
 /** What a plan is made of: tasks, each a chain of stages with where its inputs come from, and how tasks are named. */
 import { random } from "#data/random.ts"
+import type { ModelConfig } from "#model/config.ts"
 import type { RunConfig } from "#pipeline/run-file.ts"
 import type { StageName } from "#pipeline/stages.ts"
 
@@ -36,6 +37,9 @@ export const epochName = (epoch: number) => `epoch-${String(epoch).padStart(3, "
 
 /** A seed for one part of the run. */
 export const seedOf = (run: RunConfig, ...part: ReadonlyArray<string | number>) => random(run.seed, ...part).uint32()
+
+/** The seed of train-step, for a model that draws from it. */
+export const dropoutSeed = ({ dropout = 0 }: ModelConfig, seed: number) => (dropout > 0 ? { seed } : {})
 
 export const augmentation = ({ flip, pad, erase }: { flip: number; pad: number; erase: number }) => ({
   flip,

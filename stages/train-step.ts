@@ -4,6 +4,7 @@
  */
 import type { RecordBatch } from "apache-arrow"
 import { Deferred, Effect, Result, Schema, Stream } from "effect"
+import { random } from "#data/random.ts"
 import { Programs } from "#engine/programs.ts"
 import { adamDefaults } from "#model/adam.ts"
 import { ModelConfig } from "#model/config.ts"
@@ -40,6 +41,8 @@ export const TrainStepParams = Schema.Struct({
   optimizer: Schema.Literals(["fresh", "continued"]).pipe(
     Schema.withDecodingDefaultKey(Effect.succeed("fresh" as const))
   ),
+  /** With epoch, iteration and network, what the model's dropout draws from. */
+  seed: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(1))),
   /** Runs each step as one call of a compiled graph; op by op it takes more than twice the time. */
   compiled: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(true))),
   /** Where no checkpoint is given: the students' architecture, and the seed of the first one's weights, others count on. */
@@ -247,7 +250,7 @@ export const trainStepStage = stage({
           const { iteration } = batch
           const rate = learningRate(schedule, epoch, iteration, iterations)
           networks.beforeStep(trainer)
-          const losses = trainer.step(batch.views, batch.labels, rate)
+          const losses = trainer.step(batch.views, batch.labels, rate, random(params.seed, "dropout", epoch, iteration))
           const bad = [...losses].find(([, value]) => !Number.isFinite(value))
           if (bad !== undefined) {
             // The networks stay as they were when they last left the trainer.

@@ -5,6 +5,7 @@
 import { join } from "node:path"
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer, Stream } from "effect"
+import { random } from "#data/random.ts"
 import { Programs } from "#engine/programs.ts"
 import { Session } from "#engine/session.ts"
 import { adamDefaults } from "#model/adam.ts"
@@ -44,10 +45,12 @@ const program = Effect.gen(function* () {
   const adam = networks.optimizer(students, adamDefaults, true)
   const spec = { students, teachers, adam, loss: taught ? mmtLoss : supervised, weightDecay, batch: size }
   const trainer = yield* compiledTrainer(yield* Programs, networks.session.tf, spec)
+  // The cases' networks have no dropout, which alone would draw.
+  const draws = random(1)
   let steps = 0
   const step = () => {
     const { views, labels } = given[steps % given.length]!
-    const losses = trainer.step(views, labels, learningRate)
+    const losses = trainer.step(views, labels, learningRate, draws)
     if (taught) trainer.moveTeachers(warmedUpAlpha(steps, 0.999))
     steps++
     return [...losses.values()]

@@ -2,6 +2,7 @@
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
+import { random } from "#data/random.ts"
 import { Programs } from "#engine/programs.ts"
 import { Session, type SessionShape } from "#engine/session.ts"
 import { adamDefaults } from "#model/adam.ts"
@@ -42,7 +43,7 @@ describe.each(Object.entries(tinyModels))("inference of %s", (_, model) => {
         expectFolded(network, images)
       }
       expect(tf.max(tf.abs(tf.sub(network.embed(images), before))).dataSync()[0]).toBeGreaterThan(0.01)
-      network.forward(drawnImages(session, 8, 2), "train")
+      network.forward(drawnImages(session, 8, 2), "train", tf.tensor1d([1, 1], "int32"))
       expectFolded(network, images)
     }))
 
@@ -83,13 +84,70 @@ describe.each(Object.entries(tinyModels))("inference of %s", (_, model) => {
           batch: [8, 32, 16]
         })
         const labels = Int32Array.from([0, 0, 1, 1, 2, 2, 3, 3])
-        trainer.step([images.dataSync() as Float32Array], labels, 0.1)
+        trainer.step([images.dataSync() as Float32Array], labels, 0.1, random(1))
         trainer.settle()
         expectFolded(student, images)
         const moved = session.tf.max(session.tf.abs(session.tf.sub(student.embed(images), before)))
         expect(moved.dataSync()[0]).toBeGreaterThan(0.01)
       })
     ))
+})
+
+describe("an embedding", () => {
+  const model = { backbone: tinyGeometry, embedding: 6 } as const
+
+  it("is BNNeck's output of the projected feature, of which training's classes see the positive part", () =>
+    withSession((session) => {
+      const { tf } = session
+      const network = drawnNetwork(session, "student-1", model)
+      expect(network.dimension).toBe(6)
+      const images = drawnImages(session, 5)
+      const weights = (name: string) => network.variables.get(name) as tfjs.Tensor2D
+      const projected = (feature: tfjs.Tensor2D): tfjs.Tensor2D =>
+        tf.add(
+          tf.matMul(feature, weights("head.feat_reduction.weight"), false, true),
+          weights("head.feat_reduction.bias")
+        )
+      const affine = (x: tfjs.Tensor, mean: tfjs.Tensor, variance: tfjs.Tensor) =>
+        tf.add(
+          tf.mul(tf.div(tf.sub(x, mean), tf.sqrt(tf.add(variance, 1e-5))), weights("head.feat_bn.weight")),
+          weights("head.feat_bn.bias")
+        )
+      const evaluated = network.forward(images, "evaluate")
+      expect(evaluated.feature.shape).toEqual([5, 16])
+      const running = [weights("head.feat_bn.running_mean"), weights("head.feat_bn.running_var")] as const
+      const expected = affine(projected(evaluated.feature), ...running)
+      expectClose(evaluated.neck, expected, 1e-5)
+      expect(tf.min(expected).dataSync()[0]).toBeLessThan(0)
+      const trained = network.forward(images, "train")
+      const { mean, variance } = tf.moments(projected(trained.feature), 0)
+      const positive = tf.relu(affine(projected(trained.feature), mean, variance)) as tfjs.Tensor2D
+      expectClose(trained.neck, positive, 1e-4)
+      expectClose(trained.logits, tf.matMul(positive, weights("classifier.weight"), false, true), 1e-4)
+    }))
+})
+
+describe("dropout", () => {
+  const model = { backbone: tinyGeometry, dropout: 0.5 } as const
+
+  it("is between BNNeck and the classifier, in training alone, by the seed", () =>
+    withSession((session) => {
+      const { tf } = session
+      const network = drawnNetwork(session, "student-1", model)
+      const plain = drawnNetwork(session, "student-1 without", { backbone: tinyGeometry })
+      const images = drawnImages(session, 6)
+      const seed = (first: number) => tf.tensor1d([first, 1], "int32")
+      const [dropped, whole] = [network.forward(images, "train", seed(1)), plain.forward(images, "train")]
+      expectClose(dropped.feature, whole.feature, 0)
+      expectClose(dropped.neck, whole.neck, 0)
+      expect(dropped.logits.dataSync()).not.toEqual(whole.logits.dataSync())
+      expect(network.forward(images, "train", seed(1)).logits.dataSync()).toEqual(dropped.logits.dataSync())
+      expect(network.forward(images, "train", seed(2)).logits.dataSync()).not.toEqual(dropped.logits.dataSync())
+      const evaluated = network.forward(images, "evaluate")
+      const classifier = network.variables.get("classifier.weight") as tfjs.Tensor2D
+      expectClose(evaluated.logits, tf.matMul(evaluated.neck, classifier, false, true), 1e-6)
+      expectFolded(network, images)
+    }))
 })
 
 describe("samplesPerBatchNorm", () => {

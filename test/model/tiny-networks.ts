@@ -16,13 +16,15 @@ export const tinyGeometry: ResNetGeometry = {
 /** Configurations that have all that a model can have, by what they are. */
 export const tinyModels: Readonly<Record<string, ModelConfig>> = {
   "basic blocks": { backbone: tinyGeometry },
-  "bottlenecks, no ReLU in the stem": {
+  "bottlenecks, no ReLU in the stem, a projection and dropout": {
     backbone: {
       ...tinyGeometry,
       stem: { kernel: 7, stride: 1, channels: 4, maxPool: true },
       block: "bottleneck"
     },
-    stemRelu: false
+    stemRelu: false,
+    embedding: 6,
+    dropout: 0.3
   },
   "bottlenecks with IBN, GeM, BatchNorm of 4 images": {
     backbone: { ...tinyGeometry, block: "bottleneck", ibn: "a" },

@@ -67,7 +67,7 @@ describe.each(Object.entries(tinyModels))("%s", (_, model) => {
         compiled.settle()
         const eager = eagerTrainer(tf, spec)
         const step = (trainer: Trainer, index: number) => {
-          const reported = trainer.step([batches[index]!], labels, rate)
+          const reported = trainer.step([batches[index]!], labels, rate, random(1, "dropout", index))
           trainer.moveTeachers(warmedUpAlpha(index, 0.999))
           return reported
         }

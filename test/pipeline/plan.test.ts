@@ -193,6 +193,19 @@ describe("the paper's plan", () => {
     expect(seeds(config("seed: 1")).filter((seed) => other.includes(seed))).toEqual([])
   })
 
+  it("gives training a seed where the model has dropout", () => {
+    const seeds = (text: string) =>
+      planTasks(config(text))
+        .flatMap(({ steps }) => steps)
+        .filter(({ stage }) => stage === "train-step")
+        .map(({ params }) => params.seed)
+    expect(new Set(seeds(""))).toEqual(new Set([undefined]))
+    const drawn = seeds("model: { backbone: resnet-50, embedding: 512, dropout: 0.5 }")
+    // One of each student's pre-training, and one of the adaptation.
+    expect(new Set(drawn).size).toBe(3)
+    expect(drawn).not.toContain(undefined)
+  })
+
   it("puts the data's place into parameters of the machine, which make no task stale", () => {
     const decode = planTasks(config())[0]!.steps[0]!
     expect(decode.params).not.toHaveProperty("root")

@@ -104,7 +104,11 @@ describe("train-step", () => {
   it.each([
     ["mean teachers", {}],
     ["soft labels of the students", { meanTeachers: false, loss: { ...mmtLoss, softLabels: "students" } }],
-    ["mean teachers and hard labels alone", { loss: hard }]
+    ["mean teachers and hard labels alone", { loss: hard }],
+    [
+      "a projection and dropout",
+      { initial: { model: { ...tinyModel, embedding: 5, dropout: 0.5, samplesPerBatchNorm: 3 }, seed: 1 } }
+    ]
   ] as const)("computes the same compiled and op by op, to rounding: %s", async (_, params) => {
     const train = (compiled: boolean) =>
       run(Effect.flatMap(startTraining(iterations(0, 4), { ...params, compiled }), drain))
@@ -142,6 +146,37 @@ describe("train-step", () => {
         })
       )
   )
+
+  it("draws dropout by seed, epoch, iteration and network: the same bytes each time, others by any other", async () => {
+    const initial = { model: { ...tinyModel, embedding: 5, dropout: 0.5 }, seed: 1 }
+    const train = (params: Partial<typeof TrainStepParams.Encoded>, from = 0) =>
+      run(Effect.flatMap(startTraining(iterations(from, from + 2), { initial, ...params }), drain))
+    const bytes = async (params: Partial<typeof TrainStepParams.Encoded>) =>
+      arrowBytes((await train({ compiled: true, ...params })).checkpoint)
+    const before = await bytes({})
+    expect(await bytes({})).toEqual(before)
+    for (const other of [{ seed: 2 }, { epoch: 2 }]) expect(await bytes(other)).not.toEqual(before)
+  })
+
+  it("draws a mask of its own for each network", () =>
+    run(
+      Effect.gen(function* () {
+        const networks = yield* Networks
+        const model = { ...tinyModel, dropout: 0.5 }
+        const first = networks.create("student-1", model, tinyClasses, 1)
+        for (const name of ["student-2", "teacher-1", "teacher-2"]) networks.copy(first, name)
+        // All four see the same images with the same weights.
+        const half = tinyBatch(0, 1)
+        const pixels = half.getChild("pixels")!.data[0]!.children[0]!.values as Float32Array
+        const both = tinyBatch(0, 2, { pixels: (all) => all.map((_, i) => pixels[i % pixels.length]!) })
+        const out = yield* drain(yield* startTraining([both]))
+        const row = out["train-metrics"][0]!
+        const values = ["ce1", "ce2", "softCe1", "softCe2"].map((name) => loss(row, name))
+        expect(new Set(values).size).toBe(4)
+        // The features that triplet losses compare are before the dropout.
+        expect(loss(row, "tri1")).toBe(loss(row, "tri2"))
+      })
+    ))
 
   it("takes L2-normalised centroids as every network's classifier", () =>
     run(
