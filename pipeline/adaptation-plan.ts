@@ -11,6 +11,7 @@ import {
   imagesOf,
   type Source,
   type Step,
+  scheduleOf,
   seedOf,
   students,
   type Task,
@@ -105,7 +106,7 @@ const epochTasks = (run: RunConfig, name: string, adapt: Adapt, epoch: number): 
             tripletMargin,
             distanceGradient
           },
-          schedule: { base: adapt.learningRate, warmupEpochs: 0, milestones: [], factor: 0.1 },
+          schedule: scheduleOf(adapt),
           weightDecay,
           optimizer: "fresh",
           ...dropoutSeed(run.model, seedOf(run, "adapt"))

@@ -6,6 +6,7 @@ import {
   dropoutSeed,
   epochName,
   imagesOf,
+  scheduleOf,
   seedOf,
   students,
   type Task
@@ -38,12 +39,7 @@ const pretrainTask = (run: RunConfig, student: string, epoch: number): Task => {
             tripletMargin,
             distanceGradient: "full"
           },
-          schedule: {
-            base: pretrain.learningRate,
-            warmupEpochs: pretrain.warmupEpochs,
-            milestones: pretrain.milestones,
-            factor: 0.1
-          },
+          schedule: scheduleOf(pretrain),
           weightDecay,
           optimizer: "continued",
           ...dropoutSeed(model, seed),

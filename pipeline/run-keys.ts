@@ -27,6 +27,15 @@ const batchFields = {
   instances: withDefault(PositiveInt, 4)
 }
 
+const scheduleFields = (warmupEpochs: number, milestones: ReadonlyArray<number>) => ({
+  learningRate: withDefault(Positive, 3.5e-4),
+  /** Epochs in which the learning rate grows, iteration by iteration, from 0. */
+  warmupEpochs: withDefault(NotNegative, warmupEpochs),
+  /** Epochs after which the learning rate is multiplied by `milestoneFactor`. */
+  milestones: withDefault(Schema.Array(NotNegative), milestones),
+  milestoneFactor: withDefault(Positive, 0.1)
+})
+
 const DataSetRef = Schema.Struct({
   /** Layout of the folder. */
   format: withDefault(Schema.String, "market1501"),
@@ -48,10 +57,7 @@ const Pretrain = Schema.Struct({
   /** Iterations of an epoch. */
   iterations: withDefault(PositiveInt, 200),
   ...batchFields,
-  learningRate: withDefault(Positive, 3.5e-4),
-  warmupEpochs: withDefault(NotNegative, 10),
-  /** Epochs after which the learning rate is multiplied by 0.1. */
-  milestones: withDefault(Schema.Array(NotNegative), [40, 70]),
+  ...scheduleFields(10, [40, 70]),
   weightDecay: withDefault(NotNegative, 5e-4),
   /** ε of the label-smoothed cross entropy. */
   labelSmoothing: withDefault(Share, 0.1),
@@ -100,7 +106,7 @@ const adaptFields = {
   momentumWarmup: withDefault(Schema.Boolean, true),
   /** When the mean teachers move: after each optimizer step, or before the next one's forward passes (OpenUnReID). */
   teacherUpdate: withDefault(Schema.Literals(["after-step", "before-forward"]), "after-step"),
-  learningRate: withDefault(Positive, 3.5e-4),
+  ...scheduleFields(0, []),
   weightDecay: withDefault(NotNegative, 5e-4),
   labelSmoothing: withDefault(Share, 0.1),
   tripletMargin: withDefault(NotNegative, 0),

@@ -2,6 +2,7 @@
 import { random } from "#data/random.ts"
 import type { ModelConfig } from "#model/config.ts"
 import type { RunConfig } from "#pipeline/run-file.ts"
+import type { Adapt } from "#pipeline/run-keys.ts"
 import type { StageName } from "#pipeline/stages.ts"
 
 /** An output port of a task. */
@@ -37,6 +38,14 @@ export const epochName = (epoch: number) => `epoch-${String(epoch).padStart(3, "
 
 /** A seed for one part of the run. */
 export const seedOf = (run: RunConfig, ...part: ReadonlyArray<string | number>) => random(run.seed, ...part).uint32()
+
+/** The learning rate's schedule, as train-step takes it. */
+export const scheduleOf = (keys: Pick<Adapt, "learningRate" | "warmupEpochs" | "milestones" | "milestoneFactor">) => ({
+  base: keys.learningRate,
+  warmupEpochs: keys.warmupEpochs,
+  milestones: keys.milestones,
+  factor: keys.milestoneFactor
+})
 
 /** The seed of train-step, for a model that draws from it. */
 export const dropoutSeed = ({ dropout = 0 }: ModelConfig, seed: number) => (dropout > 0 ? { seed } : {})

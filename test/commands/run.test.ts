@@ -147,6 +147,20 @@ describe("mmt plan", () => {
     expect(none.out).toMatch(/\ntrain\/epoch-\* +augment → train-step → ema-update +2 missing\n/)
     expect(filesBelow(join(home, "nowhere"))).toEqual([])
   })
+
+  it("keeps the epochs of a pre-training that is made longer, and redoes what starts from its end", async () => {
+    const { out } = await mmt(home, "plan", "tiny.yaml", "--set", "pretrain.epochs=3")
+    const lines = out.split("\n").map((line) => line.split(/ {2,}/))
+    const state = (task: string) => lines.find(([id]) => id === task)!.slice(2)
+    expect(state("decode/target-train")).toEqual(["done"])
+    for (const student of ["student-1", "student-2"])
+      expect(state(`pretrain/${student}/epoch-*`)).toEqual(["2 done, 1 missing"])
+    expect(state("embed/source-only/student-1-query")).toEqual([
+      "stale",
+      "its input pretrain/student-1/epoch-003 is to be made first"
+    ])
+    expect(out).toMatch(/\n8 of 43 tasks done in runs\/tiny\n$/)
+  })
 })
 
 describe("a changed parameter", () => {

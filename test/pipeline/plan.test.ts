@@ -193,6 +193,19 @@ describe("the paper's plan", () => {
     expect(seeds(config("seed: 1")).filter((seed) => other.includes(seed))).toEqual([])
   })
 
+  it("counts the learning rate's schedule in epochs of each phase", () => {
+    const text = `pretrain: { milestoneFactor: 0.3 }
+adapt: { learningRate: 0.001, warmupEpochs: 2, milestones: [20], milestoneFactor: 0.5 }`
+    const schedule = (id: string) => planTasks(config(text)).find((task) => task.id === id)!.steps[1]!.params.schedule
+    expect(schedule("train/epoch-030")).toEqual({ base: 0.001, warmupEpochs: 2, milestones: [20], factor: 0.5 })
+    expect(schedule("pretrain/student-1/epoch-001")).toEqual({
+      base: 3.5e-4,
+      warmupEpochs: 10,
+      milestones: [40, 70],
+      factor: 0.3
+    })
+  })
+
   it("gives training a seed where the model has dropout", () => {
     const seeds = (text: string) =>
       planTasks(config(text))
