@@ -11,14 +11,14 @@ const shown = (value: number | undefined) => (value === undefined ? "–" : valu
 
 const scoreNames = (rows: ReadonlyArray<ScoredRow>) => Object.keys(rows[0]!.mean).filter((name) => name !== "queries")
 
-const scoreTable = (rows: ReadonlyArray<ScoredRow>) => {
+const scoreTable = (rows: ReadonlyArray<ScoredRow>, reranked: boolean) => {
   const names = scoreNames(rows)
   const cells = (scores: Scores) => names.map((name) => shown(scores[name]))
   const lines = rows.flatMap(({ name, epoch, mean, networks }) => [
     [epoch > 0 ? `${name}, epoch ${epoch}` : name, ...cells(mean)],
     ...networks.map((scores, i) => [`  network ${i + 1}`, ...cells(scores)])
   ])
-  return table(["target test, %", ...names], lines)
+  return table([reranked ? "target test, re-ranked, %" : "target test, %", ...names], lines)
 }
 
 const epochTable = (rows: ReadonlyArray<ScoredRow>) => {
@@ -68,7 +68,7 @@ const phaseTable = Effect.fn("phaseTable")(function* (folder: string) {
 export const scoreReport = Effect.fn("scoreReport")(function* (folder: string) {
   const config = yield* runFileOf(folder)
   const rows = yield* scoreRun(config, folder)
-  const parts = [scoreTable(lastRows(rows))]
+  const parts = [scoreTable(lastRows(rows), config.evaluate.rerank)]
   if (rows.some(({ epoch }) => epoch > 0)) parts.push(epochTable(rows))
   parts.push(yield* phaseTable(folder), `seed ${config.seed}; run folder: ${folder}`)
   return `\n${parts.join("\n\n")}`

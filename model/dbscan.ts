@@ -1,6 +1,7 @@
 /** DBSCAN (Ester et al., 1996) on a sparse graph of distances, and the original MMT code's rule for its radius. */
 import { Schema } from "effect"
 import type { Points } from "#model/distance-blocks.ts"
+import { consistentDepths } from "#model/k-reciprocal.ts"
 import type { SparseRows } from "#model/sparse-rows.ts"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
@@ -28,11 +29,10 @@ export const DbscanSettings = Schema.Struct({
 export type DbscanSettings = typeof DbscanSettings.Type
 
 /** What is wrong with settings that are each right; true if nothing. */
-export const consistent = ({ eps, epsGap, k1, k2 }: Pick<DbscanSettings, "eps" | "epsGap" | "k1" | "k2">) => {
-  if (k2 > k1) return `k2 is ${k2}, expected at most k1, which is ${k1}`
+export const consistent = ({ eps, epsGap, ...depths }: Pick<DbscanSettings, "eps" | "epsGap" | "k1" | "k2">) => {
   if (eps !== "auto" && (eps - epsGap <= 0 || eps + epsGap >= 1))
     return `epsGap is ${epsGap}, expected eps − epsGap above 0 and eps + epsGap below 1, with eps ${eps}`
-  return true
+  return consistentDepths(depths)
 }
 
 /** Label of a point that is in no cluster. */

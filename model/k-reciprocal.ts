@@ -19,6 +19,10 @@ export interface EncodingSettings {
   readonly encoding: Encoding
 }
 
+/** Whether the lists are as long as the mean takes them: true, or what is wrong. */
+export const consistentDepths = ({ k1, k2 }: Pick<EncodingSettings, "k1" | "k2">) =>
+  k2 <= k1 || `k2 is ${k2}, expected at most k1, which is ${k1}`
+
 /** Entries of a rank list: OpenUnReID cuts it to k1 with the point itself, the original to k1 others. */
 export const rankLength = ({ k1, encoding }: EncodingSettings) => (encoding === "openunreid" ? k1 : k1 + 1)
 

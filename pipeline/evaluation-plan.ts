@@ -21,7 +21,7 @@ export const evaluationTasks = (
       }
     ]
   })
-  const { ranks, depth } = run.evaluate
+  const { ranks, depth, rerank, encoding, k1, k2, lambda } = run.evaluate
   const embedded = (split: string) => [{ task: embed(split).id, port: "embeddings" }]
   return [
     embed("query"),
@@ -32,7 +32,7 @@ export const evaluationTasks = (
       steps: [
         {
           stage: "evaluate",
-          params: { ranks, depth },
+          params: { ranks, depth, rerank, ...(rerank ? { encoding, k1, k2, lambda } : {}) },
           inputs: { query: embedded("query"), gallery: embedded("gallery") }
         }
       ]

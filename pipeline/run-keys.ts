@@ -3,6 +3,8 @@ import { Effect, Schema } from "effect"
 import { Augmentation } from "#data/augmentation.ts"
 import { ModelConfig } from "#model/config.ts"
 import { consistent, DbscanSettings } from "#model/dbscan.ts"
+import { consistentDepths } from "#model/k-reciprocal.ts"
+import { Reranking } from "#model/reranking.ts"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
 const NotNegative = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
@@ -134,8 +136,18 @@ const Evaluation = Schema.Struct({
   /** The k of CMC top-k. */
   ranks: withDefault(Schema.Array(PositiveInt), [1, 5, 10]),
   /** Ranks of each query that the rankings keep, beside all matches. */
-  depth: withDefault(PositiveInt, 10)
-})
+  depth: withDefault(PositiveInt, 10),
+  /** Whether distances are mixed with the k-reciprocal Jaccard distance (re-ranking) before the gallery is ranked. */
+  rerank: withDefault(Schema.Boolean, false),
+  /** Of the re-ranking: as OpenUnReID's test does it, or the classic script of Zhong et al. (`official`). */
+  encoding: withDefault(Reranking.fields.encoding, "openunreid"),
+  /** Of the re-ranking: neighbours of which the k-reciprocal ones are taken. */
+  k1: withDefault(Reranking.fields.k1, 20),
+  /** Of the re-ranking: nearest images over which the neighbours' weights are averaged. */
+  k2: withDefault(Reranking.fields.k2, 6),
+  /** Of the re-ranking: λ, the share of the original distance. */
+  lambda: withDefault(Reranking.fields.lambda, 0.3)
+}).check(Schema.makeFilter(consistentDepths))
 
 const Engine = Schema.Struct({
   /** Threads that share the work of one op; half the cores where it is not given. */

@@ -174,8 +174,8 @@ const byDbscan = (
     )
     const eps = given ?? automaticEps(graph)
     if (!(eps - epsGap > 0 && eps + epsGap < 1)) {
-      const gap = epsGap > 0 ? ` ± ${epsGap}, the parameter "epsGap",` : ""
-      return yield* unusable(`the distances give an eps of ${eps}${gap} which is no radius; give a number for eps`)
+      const gap = epsGap > 0 ? ` ± ${epsGap} (epsGap)` : ""
+      return yield* unusable(`the distances give an eps of ${eps}${gap}, which is no radius; give a number for eps`)
     }
     const labelsAt = (radius: number) => dbscan(graph, radius, minSamples)
     const found = labelsAt(eps)

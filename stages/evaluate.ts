@@ -2,6 +2,8 @@
 import type { RecordBatch } from "apache-arrow"
 import { Effect, Schema, Stream } from "effect"
 import { Session, valuesOf } from "#engine/session.ts"
+import { consistentDepths } from "#model/k-reciprocal.ts"
+import { Reranking, reranking } from "#model/reranking.ts"
 import { type Embedded, type QueryRanking, rankGallery, scores, squaredDistances } from "#model/retrieval.ts"
 import { type Inlet, ProgressListener, port, stage } from "#pipeline/stage.ts"
 import { batchOf, viewOf } from "#schemas/artifact.ts"
@@ -14,8 +16,14 @@ export const EvaluateParams = Schema.Struct({
   /** The k of CMC top-k. */
   ranks: Schema.Array(PositiveInt).pipe(Schema.withDecodingDefaultKey(Effect.succeed([1, 5, 10]))),
   /** Ranks of each query that the ranking keeps, beside all its matches. */
-  depth: PositiveInt.pipe(Schema.withDecodingDefaultKey(Effect.succeed(10)))
-})
+  depth: PositiveInt.pipe(Schema.withDecodingDefaultKey(Effect.succeed(10))),
+  /** Whether distances are mixed with the k-reciprocal Jaccard distance first; those below are of it alone. */
+  rerank: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(false))),
+  encoding: Reranking.fields.encoding.pipe(Schema.withDecodingDefaultKey(Effect.succeed("openunreid" as const))),
+  k1: Reranking.fields.k1.pipe(Schema.withDecodingDefaultKey(Effect.succeed(20))),
+  k2: Reranking.fields.k2.pipe(Schema.withDecodingDefaultKey(Effect.succeed(6))),
+  lambda: Reranking.fields.lambda.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0.3)))
+}).check(Schema.makeFilter(consistentDepths))
 
 /** Queries and gallery cannot be compared: no rows, other dimensions, a value that is no number, no valid query. */
 export class RetrievalImpossible extends Schema.TaggedError<RetrievalImpossible>()("RetrievalImpossible", {
@@ -74,13 +82,19 @@ const rankingRows = (query: Embedded, row: number, gallery: Embedded, found: Que
   }))
 }
 
+const pointsOf = ({ image, embedding, dimension }: Effect.Success<ReturnType<typeof collect>>) => ({
+  values: embedding,
+  rows: image.length,
+  dimension
+})
+
 // Queries whose distances are held at once; bounds the memory to this many times the gallery.
 const blockRows = 256
 
 export const evaluateStage = stage({
   name: "evaluate",
   version: 1,
-  summary: "ranks the gallery for each query; mAP and CMC",
+  summary: "ranks the gallery for each query, re-ranked where asked; mAP and CMC",
   params: EvaluateParams,
   inputs: {
     query: port(embeddings, "embeddings of the query images"),
@@ -90,7 +104,7 @@ export const evaluateStage = stage({
     metrics: port(metrics, "mAP, top-k, and the number of valid queries"),
     ranking: port(ranking, "the first ranks of each query and all its matches")
   },
-  run: (inputs, { ranks, depth }) =>
+  run: (inputs, { ranks, depth, rerank, ...settings }) =>
     Effect.gen(function* () {
       const { tf } = yield* Session
       const progress = yield* ProgressListener
@@ -102,6 +116,13 @@ export const evaluateStage = stage({
         return yield* new RetrievalImpossible({ source: inputs.query.source, problem })
       }
       const galleryRows = gallery.image.length
+      const total = query.image.length
+      // The search for neighbours takes most of a re-ranking's time.
+      const mix = rerank
+        ? yield* reranking(tf, pointsOf(query), pointsOf(gallery), settings, (share) =>
+            progress({ done: Math.floor(share * (total - 1)), total, note: "neighbours" })
+          )
+        : undefined
       const rankings: Array<Omit<QueryRanking, "order">> = []
       const kept: Array<RecordBatch> = []
       const onEngine = yield* Effect.acquireRelease(
@@ -114,6 +135,7 @@ export const evaluateStage = stage({
         const distances = valuesOf(tf, () =>
           squaredDistances(tf, tf.tensor2d(block, [end - start, dimension]), onEngine)
         ) as Float32Array
+        mix?.(distances, start, end)
         const rows = []
         for (let row = start; row < end; row++) {
           const own = distances.subarray((row - start) * galleryRows, (row - start + 1) * galleryRows)

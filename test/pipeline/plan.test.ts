@@ -60,17 +60,21 @@ describe("any plan", () => {
     adapt: small,
     every: small,
     meanTeachers: fc.boolean(),
+    clustering: fc.constantFrom(
+      {},
+      ...[{}, { eps: "auto" }, { epsGap: 0.02 }].map((how) => ({ algorithm: "dbscan", ...how }))
+    ),
     variants: fc.dictionary(fc.stringMatching(/^v[a-z0-9-]{0,4}$/), fc.record({ epochs: small }), { maxKeys: 3 })
   })
 
   it("takes every input from a port of an earlier task", () => {
     fc.assert(
-      fc.property(runs, ({ pretrain, adapt, every, meanTeachers, variants }) => {
+      fc.property(runs, ({ pretrain, adapt, every, meanTeachers, clustering, variants }) => {
         const soft = meanTeachers ? {} : { softIdentity: 0, softTriplet: 0 }
         const text = JSON.stringify({
           data: { source: { root: "a" }, target: { root: "b" } },
           pretrain: { epochs: pretrain },
-          adapt: { epochs: adapt, meanTeachers, ...soft },
+          adapt: { epochs: adapt, meanTeachers, ...clustering, ...soft },
           evaluate: { every },
           variants
         })
@@ -174,6 +178,38 @@ describe("the paper's plan", () => {
     const own = planTasks(config("adapt: { softIdentity: 0, softTriplet: 0 }"))
     expect(chain(own.find(({ id }) => id === "train/epoch-001")!)).toBe("augment → train-step → ema-update")
     expect(own.some(({ id }) => id === "evaluate/epoch-001/teacher-2")).toBe(true)
+  })
+
+  it("gives the cluster stage the settings of its algorithm alone", () => {
+    const params = (text: string, epoch = "001") =>
+      planTasks(config(text)).find(({ id }) => id === `cluster/epoch-${epoch}`)!.steps[0]!
+    expect(params("adapt: { eps: 0.5 }").params).toEqual({
+      ...{ algorithm: "kmeans", classes: 500, tolerance: 1e-4, seed: expect.any(Number) }
+    })
+    const dbscan = { algorithm: "dbscan", eps: 0.5, minSamples: 4, k1: 30, k2: 6, encoding: "openunreid", epsGap: 0 }
+    expect(params("adapt: { algorithm: dbscan, eps: 0.5 }").params).toEqual(dbscan)
+  })
+
+  it("hands the first epoch's clusters to the later ones where they keep something of them", () => {
+    const inputs = (text: string, epoch: string) =>
+      planTasks(config(text)).find(({ id }) => id === `cluster/epoch-${epoch}`)!.steps[0]!.inputs
+    for (const how of ["eps: auto", "epsGap: 0.02"]) {
+      const text = `adapt: { algorithm: dbscan, ${how} }`
+      expect(inputs(text, "001")).not.toHaveProperty("first-pseudo-labels")
+      for (const epoch of ["002", "040"])
+        expect(inputs(text, epoch)["first-pseudo-labels"]).toEqual([
+          { task: "cluster/epoch-001", port: "pseudo-labels" }
+        ])
+    }
+    expect(inputs("adapt: { algorithm: dbscan }", "002")).not.toHaveProperty("first-pseudo-labels")
+  })
+
+  it("re-ranks where the run file says so", () => {
+    const params = (text: string) =>
+      planTasks(config(text)).find(({ id }) => id === "evaluate/epoch-001/teacher-1")!.steps[0]!.params
+    expect(params("evaluate: { k1: 9 }")).toEqual({ ranks: [1, 5, 10], depth: 10, rerank: false })
+    const { rerank, encoding, k1, k2, lambda } = params("evaluate: { rerank: true, encoding: official, k1: 9 }")
+    expect([rerank, encoding, k1, k2, lambda]).toEqual([true, "official", 9, 6, 0.3])
   })
 
   it("moves the mean teachers as the run file says", () => {

@@ -93,7 +93,8 @@ describe("defaults", () => {
       erase: 0
     })
     expect(run.adapt).toEqual(paperAdaptation)
-    expect(run.evaluate).toEqual({ every: 1, ranks: [1, 5, 10], depth: 10 })
+    const reranking = { rerank: false, encoding: "openunreid", k1: 20, k2: 6, lambda: 0.3 }
+    expect(run.evaluate).toEqual({ every: 1, ranks: [1, 5, 10], depth: 10, ...reranking })
     expect(run.seed).toBe(1)
     expect(run.variants).toEqual([])
   })
@@ -176,7 +177,7 @@ describe("errors", () => {
     [
       "an unknown nested key",
       `${data}evaluate: { evry: 2 }`,
-      'unknown key "evaluate.evry"; known here: every, ranks, depth'
+      'unknown key "evaluate.evry"; known here: every, ranks, depth, rerank, encoding, k1, k2, lambda'
     ],
     ["a wrong type", `${data}adapt: { classes: many }`, 'key "adapt.classes": expected number, found "many"'],
     ["a fraction", `${data}seed: 1.5`, 'key "seed": expected an integer, found 1.5'],

@@ -10,7 +10,7 @@ import {
   Utf8,
   vectorFromArray
 } from "apache-arrow"
-import { Effect, Schema } from "effect"
+import { Effect, Result, Schema } from "effect"
 import { describe, expect, it } from "vitest"
 import { batchOf, metadataOf, viewOf } from "#schemas/artifact.ts"
 import { embeddings } from "#schemas/embeddings.ts"
@@ -96,6 +96,80 @@ describe("cluster", () => {
     const labelled = out["pseudo-labels"][0]!
     expect(labelled.schema.names).toEqual(["image", "label", "note"])
     expect([...labelled.getChild("note")!]).toEqual(["x", "y"])
+  })
+
+  it("gives DBSCAN's outliers the label −1, and says the radius", async () => {
+    const given = [batchAt([0, 0.1, 0.2, 50]), batchAt([0.3, 10, 10.1, 10.2, 10.3], 4)]
+    const out = await run(cluster(given, { algorithm: "dbscan", k1: 4, k2: 1, minSamples: 3 }))
+    const labels = out["pseudo-labels"].map((batch) => [...viewOf(pseudoLabels, batch).label])
+    expect(labels).toEqual([
+      [0, 0, 0, -1],
+      [0, 1, 1, 1, 1]
+    ])
+    for (const batch of out["pseudo-labels"])
+      expect(metadataOf(pseudoLabels, batch, "")).toMatchObject({ success: { classes: 2, eps: 0.6 } })
+    const { label, size } = viewOf(centroids, out.centroids[0]!)
+    expect([[...label], [...size]]).toEqual([
+      [0, 1],
+      [4, 4]
+    ])
+  })
+
+  it("keeps the independence that the first epoch asked for", async () => {
+    const places = Array.from({ length: 60 }, (_, i) => 10 * (i % 6) + Math.sin(i * 12.9898))
+    const params = { algorithm: "dbscan", k1: 6, k2: 2, minSamples: 3, eps: 0.5, epsGap: 0.2 } as const
+    const first = (await run(cluster([batchAt(places)], params)))["pseudo-labels"]
+    const kept = (batch: RecordBatch) => {
+      const { eps, independence } = Result.getOrThrow(metadataOf(pseudoLabels, batch, ""))
+      return { eps, independence }
+    }
+    expect(kept(first[0]!)).toEqual({ eps: 0.5, independence: expect.any(Number) })
+    const asked = batchOf(pseudoLabels, { image: [], label: new Int32Array(0) }, { eps: 0.5, independence: 0.123 })
+    const later = (await run(cluster([batchAt(places)], params, undefined, [asked])))["pseudo-labels"]
+    expect(kept(later[0]!)).toEqual({ eps: 0.5, independence: 0.123 })
+  })
+
+  it.each([
+    [
+      "no cluster at all",
+      { eps: 0.01, k1: 2, k2: 1 },
+      undefined,
+      undefined,
+      "embeddings.arrow: DBSCAN found no cluster: at eps 0.01 and minSamples 4 all 6 images are outliers; choose a larger eps or k1, or a smaller minSamples"
+    ],
+    [
+      "an automatic eps that the distances do not give",
+      { eps: "auto", k1: 2, k2: 1 },
+      undefined,
+      undefined,
+      "embeddings.arrow: the distances give an eps of NaN, which is no radius; give a number for eps"
+    ],
+    [
+      "k-means' centroids",
+      {},
+      [startAt([0], [0])],
+      undefined,
+      "centroids.arrow: it is an input of kmeans alone; leave it out"
+    ],
+    [
+      "first pseudo labels that k-means gave",
+      { eps: "auto" },
+      undefined,
+      [batchOf(pseudoLabels, { image: ["a"], label: Int32Array.of(0) }, { classes: 1 })],
+      "first.arrow: its metadata has no eps; expected the pseudo-labels that DBSCAN gave in the first epoch"
+    ]
+  ] as const)("DBSCAN refuses %s", async (_, params, start, first, message) => {
+    const given = [batchAt([0, 10, 20, 30, 40, 50])]
+    const error = await run(Effect.flip(cluster(given, { algorithm: "dbscan", ...params }, start, first)))
+    expect(error.message).toBe(message)
+  })
+
+  it("refuses DBSCAN of a single image, and DBSCAN's labels for k-means", async () => {
+    const one = await run(Effect.flip(cluster([batchAt([1])], { algorithm: "dbscan" })))
+    expect(one.message).toBe("embeddings.arrow: there are only 1 images, expected 2 at least")
+    const first = [batchOf(pseudoLabels, { image: ["a"], label: Int32Array.of(0) }, { eps: 0.5 })]
+    const other = await run(Effect.flip(cluster([batchAt([1, 2])], { classes: 1 }, undefined, first)))
+    expect(other.message).toBe("first.arrow: it is an input of dbscan alone; leave it out")
   })
 
   const vector = (values: ReadonlyArray<number>) =>

@@ -5,7 +5,7 @@ import { rankGallery, scores, squaredDistances } from "#model/retrieval.ts"
 import { batchOf, viewOf } from "#schemas/artifact.ts"
 import { embeddings } from "#schemas/embeddings.ts"
 import { metrics, ranking } from "#schemas/metrics.ts"
-import { evaluateStage } from "#stages/evaluate.ts"
+import { EvaluateParams, evaluateStage } from "#stages/evaluate.ts"
 import { expectWithin, goldenCase } from "../golden-values.ts"
 import { drain, inlet, run } from "./run-stage.ts"
 
@@ -75,7 +75,7 @@ describe("golden: market_eval", () => {
             query: inlet(embeddings, [batchOf(embeddings, query, {})]),
             gallery: inlet(embeddings, [batchOf(embeddings, gallery, {})])
           },
-          { ranks: ks, depth: 1 }
+          yield* Schema.decodeUnknownEffect(EvaluateParams)({ ranks: ks, depth: 1 })
         )
         const out = yield* drain(outlets)
         const { name, value } = viewOf(metrics, out.metrics[0]!)
@@ -97,6 +97,59 @@ describe("golden: market_eval", () => {
           )
         )
         expect(ranksOf.map((ranks) => ranks[0] ?? 0)).toEqual([...firstMatch])
+      })
+    ))
+})
+
+const RerankParams = Schema.Struct({ k1: Schema.Int, k2: Schema.Int, lambda: Schema.Finite })
+
+describe.each([
+  ["rerank_a", "openunreid"],
+  ["rerank_b", "official"]
+] as const)("golden: %s", (id, encoding) => {
+  const golden = goldenCase(id, RerankParams)
+  const place = new Map(gallery.image.filter((_, row) => gallery.person[row] !== -1).map((image, at) => [image, at]))
+
+  it("distances and scores of the evaluate stage, and the AP of each query", () =>
+    run(
+      Effect.gen(function* () {
+        const outlets = yield* evaluateStage.run(
+          {
+            query: inlet(embeddings, [batchOf(embeddings, query, {})]),
+            gallery: inlet(embeddings, [batchOf(embeddings, gallery, {})])
+          },
+          yield* Schema.decodeUnknownEffect(EvaluateParams)({
+            ...golden.params,
+            ...{ ranks: ks, depth: place.size, rerank: true, encoding }
+          })
+        )
+        const out = yield* drain(outlets)
+        const { name, value } = viewOf(metrics, out.metrics[0]!)
+        const score = (of: string) => value[name.indexOf(of)]!
+        golden.check("valid_queries", score("queries"), "exact")
+        golden.check("mAP", score("mAP"))
+        for (const k of ks) golden.check(`cmc${k}`, score(`top-${k}`))
+        // The ranking has every distance but those of the junk, which the reference's matrix has too.
+        const expected = golden.output(id, Float32Array).values
+        const found = expected.slice()
+        const precisions = new Map<string, Array<number>>()
+        let listed = 0
+        for (const batch of out.ranking) {
+          const rows = viewOf(ranking, batch)
+          for (const [row, image] of rows.query.entries()) {
+            found[query.image.indexOf(image) * place.size + place.get(rows.gallery[row]!)!] = rows.distance[row]!
+            listed++
+            const own = precisions.get(image) ?? []
+            if (rows.match[row]) precisions.set(image, [...own, (own.length + 1) / rows.rank[row]!])
+          }
+        }
+        expect(listed).toBeGreaterThan(0.9 * expected.length)
+        golden.check(id, found)
+        const nulls = golden.output("ap", Float64Array).nulls
+        const valid = query.image.filter((_, row) => !nulls.has(row)).map((image) => precisions.get(image)!)
+        const averages = valid.map((own) => own.reduce((a, b) => a + b, 0) / own.length)
+        const values = golden.output("ap", Float64Array).values.filter((_, row) => !nulls.has(row))
+        expectWithin(`${id} ap`, averages, values, golden.tolerance("ap"))
       })
     ))
 })
