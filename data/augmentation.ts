@@ -1,8 +1,12 @@
 /**
- * The training transform: flip, pad and random crop, normalise, random erasing, in one pass over the pixels; and the
- * test transform, which only normalises. Source: the original code's `mmt/utils/data/transforms.py`.
+ * The training transform: flip, pad and random crop, optionally colour jitter and blur, then normalise and random erasing, in one
+ * pass over the pixels but for the optional ones; and the test transform, which only normalises. Sources: the original code's
+ * `mmt/utils/data/transforms.py`; for the order of the optional ones fast-reid (jitter after the crop), SimCLR (blur after jitter) and
+ * OpenUnReID (blur before normalising).
  */
 import { Schema } from "effect"
+import { ColorJitter, jitterColors } from "#data/color-jitter.ts"
+import { Blur, blurSometimes } from "#data/gaussian-blur.ts"
 import type { Random } from "#data/random.ts"
 
 const Probability = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
@@ -16,7 +20,9 @@ export const Augmentation = Schema.Struct({
   /** Black pixels added on each side before the random crop back to the image's size. */
   pad: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),
   /** Probability of random erasing. */
-  erase: Probability
+  erase: Probability,
+  colorJitter: Schema.optionalKey(ColorJitter),
+  blur: Schema.optionalKey(Blur)
 })
 export type Augmentation = typeof Augmentation.Type
 
@@ -124,6 +130,31 @@ const writeColumns = (frame: Frame, y: number, from: number, to: number, out: Fl
   paint(black, out, (row + end) * 3, to - end)
 }
 
+/** The bytes that a frame shows, black outside the image. */
+const shownBytes = ({ pixels, size: { height, width }, flipped, down, right }: Frame): Uint8Array => {
+  const shown = new Uint8Array(pixels.length)
+  for (let y = Math.max(0, -down); y < Math.min(height, height - down); y++)
+    for (let x = Math.max(0, -right); x < Math.min(width, width - right); x++) {
+      const column = flipped ? width - 1 - (x + right) : x + right
+      const from = ((y + down) * width + column) * 3
+      const at = (y * width + x) * 3
+      shown[at] = pixels[from]!
+      shown[at + 1] = pixels[from + 1]!
+      shown[at + 2] = pixels[from + 2]!
+    }
+  return shown
+}
+
+/** The frame as an image of its own with other colours. What it draws, it draws beside the rest, which stays as it is without it. */
+const recoloured = (frame: Frame, { colorJitter, blur }: Augmentation, draw: Random): Frame => {
+  if (colorJitter === undefined && blur === undefined) return frame
+  const { height, width } = frame.size
+  const pixels = shownBytes(frame)
+  if (colorJitter) jitterColors(pixels, colorJitter, draw.derive("color jitter"))
+  if (blur) blurSometimes(pixels, height, width, blur, draw.derive("blur"))
+  return { ...frame, pixels, flipped: false, down: 0, right: 0 }
+}
+
 /**
  * One augmented view of an image: `pixels` RGB bytes, row-major, to `out` (as many float32, NHWC), by the numbers that
  * `draw` gives. Each value is written once.
@@ -131,18 +162,19 @@ const writeColumns = (frame: Frame, y: number, from: number, to: number, out: Fl
 export const augment = (
   pixels: Uint8Array,
   size: Size,
-  { flip, pad, erase }: Augmentation,
+  augmentation: Augmentation,
   table: ReadonlyArray<Float32Array>,
   draw: Random,
   out: Float32Array
 ): void => {
   const { height, width } = size
+  const { flip, pad, erase } = augmentation
   const flipped = draw.chance(flip)
   const down = draw.int(2 * pad + 1) - pad
   const right = draw.int(2 * pad + 1) - pad
   const erased = erasedRectangle(draw, erase, size)
   const black: Colour = [table[0]![0]!, table[1]![0]!, table[2]![0]!]
-  const frame: Frame = { pixels, size, table, flipped, down, right, black }
+  const frame = recoloured({ pixels, size, table, flipped, down, right, black }, augmentation, draw)
   for (let y = 0; y < height; y++)
     if (y >= erased.top && y < erased.bottom) {
       writeColumns(frame, y, 0, erased.left, out)

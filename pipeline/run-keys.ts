@@ -14,13 +14,38 @@ const Share = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
 const withDefault = <S extends Schema.Top>(schema: S, value: S["Encoded"]) =>
   schema.pipe(Schema.withDecodingDefaultKey(Effect.succeed(value)))
 
+const { colorJitter, blur } = Augmentation.fields
+const jitterFields = colorJitter.schema.fields
+const blurFields = blur.schema.fields
+
+/** Adjustments of colours, of which one at 0 is left out; the defaults are fast-reid's. */
+const JitterKeys = Schema.Struct({
+  probability: withDefault(jitterFields.probability, 0.5),
+  /** Spread of the factor around 1; the hue's turn, in shares of the circle, spreads around 0. */
+  brightness: withDefault(jitterFields.brightness, 0.15),
+  contrast: withDefault(jitterFields.contrast, 0.15),
+  saturation: withDefault(jitterFields.saturation, 0.1),
+  hue: withDefault(jitterFields.hue, 0.1)
+})
+
+/** Gaussian blur; the defaults are OpenUnReID's. */
+const BlurKeys = Schema.Struct({
+  probability: withDefault(blurFields.probability, 0.5),
+  /** Lowest and highest standard deviation, in pixels. */
+  sigma: withDefault(blurFields.sigma, [0.1, 2])
+})
+
 const augmentationFields = (erase: number) => ({
   /** Probability of a horizontal flip. */
   flip: withDefault(Augmentation.fields.flip, 0.5),
   /** Black pixels around the image before the random crop. */
   pad: withDefault(Augmentation.fields.pad, 10),
   /** Probability of random erasing. */
-  erase: withDefault(Augmentation.fields.erase, erase)
+  erase: withDefault(Augmentation.fields.erase, erase),
+  /** Colour jitter after the crop; off where it is not given. */
+  colorJitter: Schema.optionalKey(JitterKeys),
+  /** Gaussian blur after it; off where it is not given. */
+  blur: Schema.optionalKey(BlurKeys)
 })
 
 const batchFields = {

@@ -1,4 +1,5 @@
 /** What a plan is made of: tasks, each a chain of stages with where its inputs come from, and how tasks are named. */
+import type { Augmentation } from "#data/augmentation.ts"
 import { random } from "#data/random.ts"
 import type { ModelConfig } from "#model/config.ts"
 import type { RunConfig } from "#pipeline/run-file.ts"
@@ -50,10 +51,12 @@ export const scheduleOf = (keys: Pick<Adapt, "learningRate" | "warmupEpochs" | "
 /** The seed of train-step, for a model that draws from it. */
 export const dropoutSeed = ({ dropout = 0 }: ModelConfig, seed: number) => (dropout > 0 ? { seed } : {})
 
-export const augmentation = ({ flip, pad, erase }: { flip: number; pad: number; erase: number }) => ({
+export const augmentation = ({ flip, pad, erase, colorJitter, blur }: Augmentation) => ({
   flip,
   pad,
-  erase
+  erase,
+  ...(colorJitter && { colorJitter }),
+  ...(blur && { blur })
 })
 
 export const imagesOf = (name: string): Source => ({ task: `decode/${name}`, port: "images" })

@@ -29,6 +29,8 @@ export const AugmentParams = Schema.Struct({
   flip: Augmentation.fields.flip.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0.5))),
   pad: Augmentation.fields.pad.pipe(Schema.withDecodingDefaultKey(Effect.succeed(10))),
   erase: Augmentation.fields.erase.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0.5))),
+  colorJitter: Augmentation.fields.colorJitter,
+  blur: Augmentation.fields.blur,
   normalisation: Normalisation.pipe(Schema.withDecodingDefaultKey(Effect.succeed(imagenetNormalisation)))
 })
 
@@ -91,7 +93,8 @@ export const augmentStage = stage({
       const { height, width, rows } = yield* imageRows(inputs.images.files)
       const inlet = inputs["pseudo-labels"]
       const { label, classes } = inlet ? yield* pseudoLabelsOf(rows, inlet) : labelsOfPersons(rows)
-      const { seed, epoch, identities, instances, views, normalisation, flip, pad, erase } = params
+      const { seed, epoch, identities, instances, views, normalisation, flip, pad, erase, colorJitter, blur } = params
+      const augmentation = { flip, pad, erase, ...(colorJitter && { colorJitter }), ...(blur && { blur }) }
       const batchSize = identities * instances
       const cameras = rows.map(({ camera }) => camera)
       const sampler = sampleBatches({ labels: label, cameras, instances, batchSize, seed, epoch })
@@ -108,7 +111,7 @@ export const augmentStage = stage({
             places: batch.map((row) => rows[row]!.place),
             views,
             size: { height, width },
-            augmentation: { flip, pad, erase },
+            augmentation,
             normalisation,
             seed,
             epoch,

@@ -70,7 +70,7 @@ const said = ({ err }: Ended) =>
     .map((line) => line.replaceAll(home, "HOME"))
 
 const adaptKeys =
-  "epochs, iterations, identities, instances, algorithm, classes, tolerance, eps, minSamples, k1, k2, encoding, epsGap, softIdentity, softTriplet, softLabels, meanTeachers, momentum, momentumWarmup, teacherUpdate, learningRate, warmupEpochs, milestones, milestoneFactor, weightDecay, labelSmoothing, tripletMargin, distanceGradient, flip, pad, erase"
+  "epochs, iterations, identities, instances, algorithm, classes, tolerance, eps, minSamples, k1, k2, encoding, epsGap, softIdentity, softTriplet, softLabels, meanTeachers, momentum, momentumWarmup, teacherUpdate, learningRate, warmupEpochs, milestones, milestoneFactor, weightDecay, labelSmoothing, tripletMargin, distanceGradient, flip, pad, erase, colorJitter, blur"
 
 const cluster = (...more: ReadonlyArray<string>) => ["stage", "run", "cluster", "--out", "out", ...more]
 

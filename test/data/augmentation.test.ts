@@ -8,6 +8,8 @@ import {
   normalise,
   type Size
 } from "#data/augmentation.ts"
+import { jitterColors } from "#data/color-jitter.ts"
+import { blurSometimes } from "#data/gaussian-blur.ts"
 import { random } from "#data/random.ts"
 
 const table = normalisationTable(imagenetNormalisation)
@@ -86,6 +88,27 @@ describe("augment", () => {
         expect(view(pixels, size, augmentation, seed)).toEqual(formula(pixels, size, augmentation, seed))
       }),
       { numRuns: 300 }
+    )
+  })
+
+  it("jitters colours and blurs what the crop shows, padding too, before it normalises and erases", () => {
+    const byteOf = table.map((values) => new Map(values.entries().map(([byte, value]) => [value, byte])))
+    const colorJitter = { probability: 0.8, brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.3 }
+    const blur = { probability: 0.8, sigma: [0.5, 2] }
+    const settings = fc.record({ flip: fc.constantFrom(0, 1), pad: fc.integer({ min: 0, max: 5 }) })
+    fc.assert(
+      fc.property(pictured, settings, ({ pixels, size, seed }, moved) => {
+        const whole = view(pixels, size, { ...moved, erase: 0 }, seed)
+        const bytes = Uint8Array.from(whole, (value, at) => byteOf[at % 3]!.get(value)!)
+        jitterColors(bytes, colorJitter, random(seed).derive("color jitter"))
+        blurSometimes(bytes, size.height, size.width, blur, random(seed).derive("blur"))
+        expect(view(pixels, size, { ...moved, erase: 0, colorJitter, blur }, seed)).toEqual(plain(bytes))
+        const erased = view(pixels, size, { ...moved, erase: 1 }, seed)
+        const all = view(pixels, size, { ...moved, erase: 1, colorJitter, blur }, seed)
+        const expected = plain(bytes).map((value, at) => (erased[at] === fill[at % 3] ? erased[at]! : value))
+        expect(all).toEqual(expected)
+      }),
+      { numRuns: 100 }
     )
   })
 

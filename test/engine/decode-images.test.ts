@@ -5,20 +5,13 @@ import sharp from "sharp"
 import { describe, expect, it } from "vitest"
 import { filesAtOnce, type ImageDecoder, imageDecoder, jpegFrame } from "#engine/decode-images.ts"
 import { Session } from "#engine/session.ts"
+import { noise } from "../foreign/noise.ts"
 import { run } from "../stages/run-stage.ts"
 
 /** What PIL makes of the same images; resize.py beside it writes it. */
 const golden = JSON.parse(readFileSync(new URL("../foreign/resize.json", import.meta.url), "utf8")) as {
   readonly resized: ReadonlyArray<{ readonly from: [number, number]; readonly to: [number, number]; sha256: string }>
   readonly decoded: ReadonlyArray<{ readonly file: string; readonly to: [number, number]; sha256: string }>
-}
-
-const noise = (height: number, width: number) => {
-  let state = height * 1000 + width
-  return Uint8Array.from({ length: height * width * 3 }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state >>> 24
-  })
 }
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")

@@ -242,6 +242,14 @@ adapt: { learningRate: 0.001, warmupEpochs: 2, milestones: [20], milestoneFactor
     })
   })
 
+  it("augments with colour jitter and blur where the run file has them, and says nothing of them elsewhere", () => {
+    const params = (id: string, text: string) =>
+      planTasks(config(text)).find((task) => task.id === id)!.steps[0]!.params
+    expect(params("train/epoch-001", "adapt: { blur: {} }").blur).toEqual({ probability: 0.5, sigma: [0.1, 2] })
+    expect(params("train/epoch-001", "adapt: { blur: {} }")).not.toHaveProperty("colorJitter")
+    expect(params("pretrain/student-1/epoch-001", "adapt: { blur: {} }")).not.toHaveProperty("blur")
+  })
+
   it("gives training a seed where the model has dropout", () => {
     const seeds = (text: string) =>
       planTasks(config(text))

@@ -109,6 +109,24 @@ describe("defaults", () => {
   })
 })
 
+describe("colour jitter and blur", () => {
+  it("are off, and have the defaults of fast-reid and OpenUnReID where they are asked for", () => {
+    expect(parsed(data).adapt).not.toHaveProperty("colorJitter")
+    const { adapt, pretrain } = parsed(
+      `${data}adapt: { colorJitter: {}, blur: { sigma: [1, 3] } }\npretrain: { colorJitter: { hue: 0 } }`
+    )
+    const jitter = { probability: 0.5, brightness: 0.15, contrast: 0.15, saturation: 0.1, hue: 0.1 }
+    expect(adapt.colorJitter).toEqual(jitter)
+    expect(adapt.blur).toEqual({ probability: 0.5, sigma: [1, 3] })
+    expect(pretrain.colorJitter).toEqual({ ...jitter, hue: 0 })
+    expect(pretrain).not.toHaveProperty("blur")
+    expect(problems(`${data}adapt: { blur: { sigma: [3, 1] }, colorJitter: { hue: 0.6 } }`).split("\n")).toEqual([
+      'my.yaml: key "adapt.colorJitter.hue": expected a value between 0 and 0.5, found 0.6',
+      'my.yaml: key "adapt.blur.sigma": expected the lowest and the highest of two numbers, found [3,1]'
+    ])
+  })
+})
+
 describe("variants", () => {
   it("differ from adapt in the keys they name", () => {
     const run = parsed(`${data}adapt: { classes: 700 }
