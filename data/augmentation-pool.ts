@@ -41,7 +41,7 @@ export class AugmentationPool extends Context.Service<
             if (memory !== undefined) memories.returnAfter(pixels.buffer, memory)
             return pixels
           } catch (cause) {
-            if (memory !== undefined) memories.drop()
+            if (memory !== undefined) memories.drop(memory)
             throw cause
           }
         }

@@ -3,38 +3,34 @@
  * augmentation: the system hands out zeroed pages, and Node collects garbage for every 64 MB of it.
  */
 
-/** How many batches may be lent at a time: what bounds the memory. */
-const most = 16
-
-/** At so many lent ones the collector is called: shared memory, unlike other, never makes it look for garbage by itself. */
-const callAt = 8
+/** How many bytes may be lent at a time: what bounds the memory. */
+const mostBytes = 512 * 2 ** 20
 
 /** Bytes of other memory that make it start; they are never touched, so the system gives nothing for them. */
 const calling = 80 * 2 ** 20
 
 export class BatchMemory {
-  readonly #least: number
+  readonly #most: number
   #free: Array<SharedArrayBuffer> = []
   #lent = 0
   readonly #collected = new FinalizationRegistry<SharedArrayBuffer>((memory) => {
-    this.#lent--
+    this.drop(memory)
     this.#free.push(memory)
   })
 
-  /** A batch of less than `least` bytes takes fresh memory, which costs it less than looking for garbage does. */
-  constructor(least = 8 * 2 ** 20) {
-    this.#least = least
+  /** Lends up to `most` bytes. */
+  constructor(most = mostBytes) {
+    this.#most = most
   }
 
-  /**
-   * Memory of so many bytes, of any content; undefined where the batch takes its own: it is small, or as much is lent as may be.
-   */
+  /** Memory of so many bytes, of any content; undefined where as much is lent as may be, and the batch takes its own. */
   take(bytes: number): SharedArrayBuffer | undefined {
-    if (bytes < this.#least) return undefined
+    if (this.#lent + bytes > this.#most) return undefined
+    // Shared memory, unlike other, never makes the collector look for garbage by itself: it is called at half of what may be lent.
+    const half = this.#most / 2
+    if (this.#lent < half && this.#lent + bytes >= half) new ArrayBuffer(calling)
+    this.#lent += bytes
     const free = this.#free.pop()
-    if (free === undefined && this.#lent >= most) return undefined
-    this.#lent++
-    if (this.#lent === callAt) new ArrayBuffer(calling)
     return free?.byteLength === bytes ? free : new SharedArrayBuffer(bytes)
   }
 
@@ -44,7 +40,7 @@ export class BatchMemory {
   }
 
   /** Taken memory that holds no batch and that a thread may still write: it is not used again. */
-  drop(): void {
-    this.#lent--
+  drop(memory: SharedArrayBuffer): void {
+    this.#lent -= memory.byteLength
   }
 }

@@ -2,7 +2,7 @@
  * Single rows of `images` artifacts by their place in the file: the columns beside the pixels are kept in memory, the
  * pixels of an image are read when it is wanted. A data set is never loaded whole.
  */
-import { type FileHandle, open } from "node:fs/promises"
+import { type FileHandle, open, stat } from "node:fs/promises"
 import {
   type DataType,
   DataType as Is,
@@ -208,10 +208,28 @@ const rowsOfFile = (file: string) =>
     })
   )
 
+/** What the files hold that were read in this process: an epoch asks for the rows of the one before. */
+const known = new Map<string, { readonly state: string; readonly rows: ImageRows }>()
+
+const knownRowsOf = (file: string) =>
+  Effect.gen(function* () {
+    const state = yield* Effect.promise(() =>
+      stat(file).then(
+        ({ ino, size, mtimeMs }) => [ino, size, mtimeMs].join(),
+        () => "missing"
+      )
+    )
+    const before = known.get(file)
+    if (before?.state === state) return before.rows
+    const rows = yield* rowsOfFile(file)
+    known.set(file, { state, rows })
+    return rows
+  })
+
 /** The rows of all these `images` files, in order; their images must be of one size. */
 export const imageRows = (files: ReadonlyArray<string>): Effect.Effect<ImageRows, ArtifactError> =>
   Effect.gen(function* () {
-    const parts = yield* Effect.forEach(files, rowsOfFile)
+    const parts = yield* Effect.forEach(files, knownRowsOf)
     const { height, width } = parts[0]!
     const other = parts.findIndex((part) => part.height !== height || part.width !== width)
     if (other >= 0) {

@@ -5,7 +5,7 @@
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Schema } from "effect"
 import { averagePool } from "#engine/layers.ts"
-import { type SessionShape, valuesOf } from "#engine/session.ts"
+import type { SessionShape } from "#engine/session.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import { embeddingDimensionOf, geometryOf, type ModelConfig } from "#model/config.ts"
 import { dropped, headTensors, neck } from "#model/head.ts"
@@ -111,6 +111,17 @@ const sideBySide = (tf: TensorFlow, images: tfjs.Tensor4D): ReadonlyArray<tfjs.T
   )
 }
 
+type FourNumbers = [number, number, number, number]
+
+/** Values of [a, b, c] as [c, b, a]: a kernel by PyTorch's layout as the engine's, and back. */
+const axesReversed = (values: Float32Array, a: number, b: number, c: number): Float32Array => {
+  const reversed = new Float32Array(values.length)
+  let from = 0
+  for (let i = 0; i < a; i++)
+    for (let j = 0; j < b; j++) for (let k = 0; k < c; k++) reversed[(k * b + j) * a + i] = values[from++]!
+  return reversed
+}
+
 /** Declares the network's variables in the session with the given values; every name of `networkTensors` must be there. */
 export const makeNetwork = (
   session: SessionShape,
@@ -124,14 +135,16 @@ export const makeNetwork = (
   const specs = networkTensors(config, tensors.get(classifierName)!.shape[0]!)
   const kernels = new Set(specs.filter(({ kind }) => kind === "kernel").map((spec) => spec.name))
   const toEngine = (key: string, { values, shape }: HostTensor): tfjs.Tensor => {
-    const tensor = tf.tensor(values as Float32Array, [...shape], "float32")
-    return kernels.has(key) ? tf.transpose(tensor, [2, 3, 1, 0]) : tensor
+    if (!kernels.has(key)) return tf.tensor(values as Float32Array, [...shape], "float32")
+    const [output, input, height, width] = shape as FourNumbers
+    const turned = axesReversed(values as Float32Array, output, input, height * width)
+    return tf.tensor(turned, [height, width, input, output])
   }
   const toHost = (key: string, value: tfjs.Tensor): HostTensor => {
-    if (!kernels.has(key)) return { shape: value.shape, values: value.dataSync() as Float32Array }
-    const [height, width, input, output] = value.shape as [number, number, number, number]
-    const values = valuesOf(tf, () => tf.transpose(value, [3, 2, 0, 1])) as Float32Array
-    return { shape: [output, input, height, width], values }
+    const values = value.dataSync() as Float32Array
+    if (!kernels.has(key)) return { shape: value.shape, values }
+    const [height, width, input, output] = value.shape as FourNumbers
+    return { shape: [output, input, height, width], values: axesReversed(values, height * width, input, output) }
   }
 
   const variables = new Map<string, tfjs.Variable>()

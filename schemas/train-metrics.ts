@@ -1,6 +1,6 @@
 /** `train-metrics`: what each iteration of training reports, with a float32 column for each loss term beside these. */
 import type { RecordBatch } from "apache-arrow"
-import { artifact, batchOf, viewOf } from "./artifact.ts"
+import { artifact, batchOf, viewOf, withExtraColumns } from "./artifact.ts"
 import { float32, float32OrNull, int32 } from "./column.ts"
 
 export const trainMetrics = artifact(
@@ -11,13 +11,20 @@ export const trainMetrics = artifact(
     iteration: int32,
     learningRate: float32,
     /**
-     * Wall time of the step. A run writes nulls here and the times to events.jsonl, since its artifacts have the
+     * Wall time of the step, the mean teachers' update included where there is one. A run writes nulls here and the times to events.jsonl, since its artifacts have the
      * same bytes each time; `mmt stage run train-step` writes the times.
      */
     millis: float32OrNull
   },
   {}
 )
+
+/** The rows with so many milliseconds added to the time of each. */
+export const withTimeAdded = (batch: RecordBatch, millis: number): RecordBatch => {
+  const view = viewOf(trainMetrics, batch)
+  const later = { ...view, millis: view.millis.map((before) => before + millis) }
+  return withExtraColumns(batchOf(trainMetrics, later, {}), batch, trainMetrics, trainMetrics)
+}
 
 /** Metrics without their wall times, and the times. */
 export interface Timeless {

@@ -3,7 +3,7 @@
  * and augments them ahead of the training.
  */
 import type { RecordBatch } from "apache-arrow"
-import { Effect, Schema, Stream } from "effect"
+import { Effect, Fiber, Schema, Stream } from "effect"
 import { Augmentation, imagenetNormalisation, Normalisation } from "#data/augmentation.ts"
 import { AugmentationPool } from "#data/augmentation-pool.ts"
 import { sampleBatches } from "#data/identity-sampler.ts"
@@ -133,13 +133,21 @@ export const augmentStage = stage({
             )
           }
         )
-      return {
-        batches: Stream.fromIterable(chosen.entries()).pipe(
-          Stream.rechunk(1),
-          // As many batches under way as there are threads, and one made ahead: what bounds the memory.
-          Stream.mapEffect(([iteration, batch]) => make(batch, iteration), { concurrency: pool.threads + 1 }),
-          Stream.bufferArray({ capacity: 1 })
-        )
-      }
+      const made = Stream.fromIterable(chosen.entries()).pipe(
+        Stream.rechunk(1),
+        // As many batches under way as there are threads, and one made ahead: what bounds the memory.
+        Stream.mapEffect(([iteration, batch]) => make(batch, iteration), { concurrency: pool.threads + 1 }),
+        Stream.bufferArray({ capacity: 1 })
+      )
+      // The first batch is made while the training loads its networks.
+      const pull = yield* Stream.toPull(made)
+      const first = yield* Effect.forkScoped(pull)
+      let isFirst = true
+      const next = Effect.suspend(() => {
+        if (!isFirst) return pull
+        isFirst = false
+        return Fiber.join(first)
+      })
+      return { batches: Stream.fromPull(Effect.succeed(next)) }
     })
 })

@@ -1,10 +1,10 @@
 /** ema-update: with each training step, moves every mean teacher towards its student. */
-import { Deferred, Effect, Schema, Stream } from "effect"
+import { Deferred, Duration, Effect, Schema, Stream } from "effect"
 import { moveTeacher, teacherOf, warmedUpAlpha } from "#model/mean-teacher.ts"
 import { Networks } from "#model/networks.ts"
 import { optionalPort, port, stage } from "#pipeline/stage.ts"
 import { checkpoint } from "#schemas/checkpoint.ts"
-import { trainMetrics } from "#schemas/train-metrics.ts"
+import { trainMetrics, withTimeAdded } from "#schemas/train-metrics.ts"
 
 export const EmaUpdateParams = Schema.Struct({
   students: Schema.Array(Schema.String).pipe(Schema.withDecodingDefaultKey(Effect.succeed(["student-1", "student-2"]))),
@@ -38,7 +38,7 @@ export const emaUpdateStage = stage({
     checkpoint: optionalPort(checkpoint, "students and teachers; without it, those of the session")
   },
   outputs: {
-    "train-metrics": port(trainMetrics, "the same rows, once their update is done"),
+    "train-metrics": port(trainMetrics, "the same rows, once their update is done and its time added to the step's"),
     checkpoint: port(checkpoint, "the networks after the last update")
   },
   run: (inputs, { students, momentum, warmup, when }) =>
@@ -72,7 +72,11 @@ export const emaUpdateStage = stage({
       return {
         "train-metrics": inputs["train-metrics"].batches.pipe(
           Stream.rechunk(1),
-          Stream.tap((rows) => Effect.replicateEffect(updateOf, rows.numRows, { discard: true })),
+          Stream.mapEffect((rows) =>
+            Effect.map(Effect.timed(Effect.replicateEffect(updateOf, rows.numRows, { discard: true })), ([took]) =>
+              withTimeAdded(rows, Duration.toMillis(took) / rows.numRows)
+            )
+          ),
           Stream.onEnd(Deferred.succeed(finished, undefined))
         ),
         checkpoint: Stream.fromEffect(
