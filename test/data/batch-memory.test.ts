@@ -26,7 +26,13 @@ const fill = (memories: BatchMemory, bytes: number) => {
 describe("BatchMemory", () => {
   it("lends as many bytes as may be lent, to batches of any size", () => {
     const memories = new BatchMemory(100)
-    expect([60, 41, 30, 11, 10].map((bytes) => memories.take(bytes)?.byteLength)).toEqual([60, undefined, 30, undefined, 10])
+    expect([60, 41, 30, 11, 10].map((bytes) => memories.take(bytes)?.byteLength)).toEqual([
+      60,
+      undefined,
+      30,
+      undefined,
+      10
+    ])
   })
 
   it("lends memory of the size asked for, up to a bound", () => {
