@@ -19,6 +19,8 @@ export interface Case {
   /** Both are given the folder of the inputs as their first argument, and these after it. */
   readonly ours: Program
   readonly peer: Program
+  /** Whether the peer runs another project's code where a checkout of it is given, as its last argument. */
+  readonly peerTakesCheckout?: boolean
   readonly measure: Measure
   /** Units of work that are timed at once; of memory, a round is a process of its own. */
   readonly unitsPerRound: number
@@ -112,6 +114,19 @@ export const cases: ReadonlyArray<Case> = [
     unitsPerRound: 1,
     rounds: 5,
     tolerance: losses
+  },
+  {
+    name: "jaccard",
+    about:
+      "DBSCAN on the k-reciprocal Jaccard distance (k1 30, k2 6, eps 0.6) of 12,936 embeddings of 2,048 numbers; labels are compared",
+    inputs: program("ours/jaccard-inputs.ts", "12936", "2048"),
+    ours: program("ours/jaccard.ts"),
+    peer: program("peer/jaccard.py"),
+    peerTakesCheckout: true,
+    measure: perClustering,
+    unitsPerRound: 1,
+    rounds: 3,
+    tolerance: { relative: 0 }
   },
   {
     name: "peak-memory-resnet50",

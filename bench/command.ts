@@ -1,5 +1,5 @@
 /** The command `npm run bench`: compares with PyTorch and scikit-learn on this machine. */
-import { dirname, join } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import { Console, Effect, FileSystem, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { ensureEngine } from "#cli/engine.ts"
@@ -7,6 +7,7 @@ import { type ProgressLine, progressLine } from "#cli/progress.ts"
 import type { Disagreement } from "./agreement.ts"
 import { type Case, cases } from "./cases.ts"
 import { type Comparison, compare, type Executables, givenFolder } from "./comparison.ts"
+import { clusterLarge } from "./large.ts"
 import { peerPython } from "./python.ts"
 import { reportRow, reportText } from "./report.ts"
 import { runProgram, SideFailed } from "./side-process.ts"
@@ -75,9 +76,14 @@ const compareAll = Effect.fn("compareAll")(function* (
   return { comparisons, failed }
 }, Effect.scoped)
 
-/** In the order in which they are listed, each once; all where none is named. */
-const chosenOf = (names: ReadonlyArray<string>) =>
-  names.length === 0 ? cases : cases.filter(({ name }) => names.includes(name))
+/** In the order in which they are listed, each once; all where none is named. The peer gets the checkout if it takes one. */
+const chosenOf = (names: ReadonlyArray<string>, checkout: Option.Option<string>) =>
+  cases
+    .filter(({ name }) => names.length === 0 || names.includes(name))
+    .map((one) => {
+      const args = one.peerTakesCheckout ? Option.toArray(checkout) : []
+      return { ...one, peer: { ...one.peer, args: [...one.peer.args, ...args] } }
+    })
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
 
@@ -93,22 +99,33 @@ export const bench = Command.make(
       Flag.withDescription("Writes the results there too, as [{name, ratio, ours, peer, unit, spread}]"),
       Flag.optional
     ),
+    peer: Flag.Directory("peer", { mustExist: true }).pipe(
+      Flag.withMetavar("DIR"),
+      Flag.withDescription("A checkout of OpenUnReID, whose own code is then the peer of the case jaccard"),
+      Flag.map((folder) => resolve(folder)),
+      Flag.optional
+    ),
+    large: Flag.Boolean("large").pipe(
+      Flag.withDescription("Also clusters 100,000 embeddings, ours alone: time and peak memory"),
+      Flag.withDefault(false)
+    ),
     rounds: Flag.Int("rounds").pipe(
       Flag.withDescription("Rounds of each case that are counted; by default each case's own"),
       Flag.withSchema(PositiveInt),
       Flag.optional
     )
   },
-  Effect.fn("bench")(function* ({ names, json, rounds }) {
+  Effect.fn("bench")(function* ({ names, json, peer, large, rounds }) {
     const fs = yield* FileSystem.FileSystem
     if (Option.isSome(json)) yield* fs.makeDirectory(dirname(json.value), { recursive: true })
     yield* ensureEngine
     const executables = { node: process.execPath, python: yield* peerPython }
-    const { comparisons, failed } = yield* compareAll(chosenOf(names), executables, rounds)
+    const { comparisons, failed } = yield* compareAll(chosenOf(names, peer), executables, rounds)
     if (comparisons.length > 0) yield* Console.log(reportText(comparisons))
     if (Option.isSome(json)) {
       yield* fs.writeFileString(json.value, `${JSON.stringify(comparisons.map(reportRow), null, 2)}\n`)
     }
+    if (large) yield* clusterLarge(executables.node)
     if (failed.length > 0) return yield* new CasesFailed({ names: failed })
   })
 ).pipe(
@@ -117,6 +134,7 @@ export const bench = Command.make(
   ),
   Command.withExamples([
     { command: "npm run bench", description: "All cases" },
-    { command: "npm run bench -- mmt-step-small --json bench.json", description: "One case, also as JSON" }
+    { command: "npm run bench -- mmt-step-small --json bench.json", description: "One case, also as JSON" },
+    { command: "npm run bench -- jaccard --peer OpenUnReID", description: "Against OpenUnReID's own clustering" }
   ])
 )

@@ -3,11 +3,21 @@ import { Context, Effect, Exit, Layer, Scope } from "effect"
 import type { NotCompilable, Program } from "#engine/compile.ts"
 
 export interface ProgramsShape {
-  /** The program of this key, made where it is not held. The key says all that the program depends on. */
+  /**
+   * The program of this key, made where it is not held. The key says all that the program depends on. Of those of one
+   * family one is held at a time: the next one frees it, as of the training that goes on with other classes.
+   */
   readonly of: <Steps extends string>(
     key: string,
-    make: Effect.Effect<Program<Steps>, NotCompilable, Scope.Scope>
+    make: Effect.Effect<Program<Steps>, NotCompilable, Scope.Scope>,
+    family?: string
   ) => Effect.Effect<Program<Steps>, NotCompilable>
+}
+
+interface Held {
+  readonly program: Program<never>
+  readonly scope: Scope.Closeable
+  readonly family: string
 }
 
 /** How many are held; each holds the memory of its variables. The one used longest ago goes first. */
@@ -18,7 +28,7 @@ export class Programs extends Context.Service<Programs, ProgramsShape>()("mmt/en
   static readonly layer: Layer.Layer<Programs> = Layer.effect(
     Programs,
     Effect.gen(function* () {
-      const held = new Map<string, { readonly program: Program<never>; readonly scope: Scope.Closeable }>()
+      const held = new Map<string, Held>()
       const free = (key: string) =>
         Effect.suspend(() => {
           const { scope } = held.get(key)!
@@ -26,7 +36,11 @@ export class Programs extends Context.Service<Programs, ProgramsShape>()("mmt/en
           return Scope.close(scope, Exit.void)
         })
       yield* Effect.addFinalizer(() => Effect.forEach([...held.keys()], free, { discard: true }))
-      const of = <Steps extends string>(key: string, make: Effect.Effect<Program<Steps>, NotCompilable, Scope.Scope>) =>
+      const of: ProgramsShape["of"] = <Steps extends string>(
+        key: string,
+        make: Effect.Effect<Program<Steps>, NotCompilable, Scope.Scope>,
+        family = key
+      ) =>
         Effect.gen(function* () {
           const found = held.get(key)
           held.delete(key)
@@ -34,11 +48,13 @@ export class Programs extends Context.Service<Programs, ProgramsShape>()("mmt/en
             held.set(key, found)
             return found.program as Program<Steps>
           }
+          const [relative] = [...held].flatMap(([other, one]) => (one.family === family ? [other] : []))
           const [oldest] = held.keys()
-          if (held.size >= most) yield* free(oldest!)
+          if (relative !== undefined) yield* free(relative)
+          else if (held.size >= most) yield* free(oldest!)
           const scope = yield* Scope.make()
           const program = yield* Scope.provide(make, scope)
-          held.set(key, { program, scope })
+          held.set(key, { program, scope, family })
           return program
         })
       return Programs.of({ of })

@@ -106,10 +106,16 @@ const variablesOf = (spec: TrainerSpec): ReadonlyArray<tfjs.Variable> => [
   ...momentsOf(spec)
 ]
 
-/** What a program depends on: two specs of the same text can use the same one. */
-const programKey = ({ students, teachers, loss, weightDecay, batch }: TrainerSpec): string => {
-  const networks = [...students, ...teachers].map(({ name, config, classes }) => [name, config, classes()])
+/** What a program depends on but for the classes, which differ from epoch to epoch where DBSCAN gives them. */
+const programFamily = ({ students, teachers, loss, weightDecay, batch }: TrainerSpec): string => {
+  const networks = [...students, ...teachers].map(({ name, config }) => [name, config])
   return JSON.stringify(["train", networks, loss, weightDecay, batch])
+}
+
+/** All that a program depends on: two specs of the same text can use the same one. */
+const programKey = (spec: TrainerSpec): string => {
+  const classes = [...spec.students, ...spec.teachers].map((network) => network.classes())
+  return `${programFamily(spec)} ${classes}`
 }
 
 const named = ({ loss, students }: TrainerSpec, losses: ArrayLike<number>) =>
@@ -131,7 +137,7 @@ const stepCount = ({ students, teachers }: TrainerSpec) => {
 export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: TrainerSpec) =>
   Effect.gen(function* () {
     const variables = variablesOf(spec)
-    const program = yield* programs.of(programKey(spec), compile(tf, variables, stepsOf(tf, spec)))
+    const program = yield* programs.of(programKey(spec), compile(tf, variables, stepsOf(tf, spec)), programFamily(spec))
     program.load(variables)
     // The networks keep their values, for the case that the training fails; of the optimizer's nothing would be kept then.
     release(tf, momentsOf(spec))

@@ -2,13 +2,13 @@
 import { join } from "node:path"
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Stream } from "effect"
-import { random } from "#data/random.ts"
 import { Session } from "#engine/session.ts"
 import { kmeansPlusPlus } from "#model/kmeans.ts"
 import { writeBatches } from "#pipeline/arrow-file.ts"
 import { batchOf } from "#schemas/artifact.ts"
 import { embeddings } from "#schemas/embeddings.ts"
 import { centroids } from "#schemas/pseudo-labels.ts"
+import { clusteredFeatures } from "./clustered-features.ts"
 
 /** As many images and identities as Market-1501's training images have, and the paper's classes. */
 const rows = 12_936
@@ -16,30 +16,12 @@ const identities = 751
 const dimension = 2_048
 const classes = 500
 
-/** Features after ReLU and pooling are not negative; those of an identity are alike but for noise, all of length 1. */
-const drawn = () => {
-  const values = new Float32Array(rows * dimension)
-  const centres = Array.from({ length: identities }, (_, identity) => {
-    const draw = random(1, "identity", identity)
-    return Float32Array.from({ length: dimension }, () => draw.normal())
-  })
-  for (let row = 0; row < rows; row++) {
-    const centre = centres[random(1, "identity of", row).int(identities)]!
-    const draw = random(1, "noise", row)
-    const own = values.subarray(row * dimension, (row + 1) * dimension)
-    for (let d = 0; d < dimension; d++) own[d] = Math.max(0, centre[d]! + 2 * draw.normal())
-    const norm = Math.hypot(...own)
-    for (let d = 0; d < dimension; d++) own[d]! /= norm
-  }
-  return values
-}
-
 const [folder] = process.argv.slice(2) as [string]
 const zeros = (length: number) => new Int32Array(length)
 
 const program = Effect.gen(function* () {
   const { tf } = yield* Session
-  const values = drawn()
+  const values = clusteredFeatures(rows, dimension, identities)
   const start = yield* kmeansPlusPlus(tf, { values, rows, dimension }, classes, 1)
   const image = Array.from({ length: rows }, (_, row) => `${row}.jpg`)
   const features = batchOf(embeddings, { image, person: zeros(rows), camera: zeros(rows), embedding: values }, {})

@@ -43,5 +43,6 @@ def main(folder):
     )
 
 
-with threadpool_limits(limits=threads):
-    main(sys.argv[1])
+if __name__ == "__main__":
+    with threadpool_limits(limits=threads):
+        main(sys.argv[1])

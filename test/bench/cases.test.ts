@@ -13,6 +13,7 @@ it("have the names under which figures are published", () => {
     "decode",
     "augment",
     "kmeans",
+    "jaccard",
     "peak-memory-resnet50"
   ])
 })
