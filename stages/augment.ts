@@ -102,7 +102,7 @@ export const augmentStage = stage({
       if (chosen.length === 0) {
         const source = inlet?.source ?? inputs.images.source
         const known = new Set(label.filter((l) => l >= 0)).size
-        const problem = `${known} identities do not fill a batch of ${identities} × ${instances} images; choose fewer identities a batch or more classes`
+        const problem = `${known} identities do not fill a batch of ${identities} × ${instances} images; choose fewer identities a batch, or settings that give more clusters (classes of k-means; eps, k1, minSamples of DBSCAN)`
         return yield* new LabelsUnusable({ source, problem })
       }
       const make = (batch: ReadonlyArray<number>, iteration: number) =>

@@ -123,7 +123,7 @@ describe("augment", () => {
     [
       "too few identities",
       [labelBatch(names, (name) => (name === "0.jpg" ? 1 : 0))],
-      "labels.arrow: 2 identities do not fill a batch of 3 × 4 images; choose fewer identities a batch or more classes"
+      "labels.arrow: 2 identities do not fill a batch of 3 × 4 images; choose fewer identities a batch, or settings that give more clusters (classes of k-means; eps, k1, minSamples of DBSCAN)"
     ]
   ])("refuses %s", async (_, labels, message) => {
     const error = await Effect.runPromise(Effect.flip(stageOutput({}, { labels })))
