@@ -7,6 +7,7 @@ import { readManifest, type TaskRecord } from "#pipeline/manifest.ts"
 import { planTasks, type ScoreRow, scoreRows } from "#pipeline/plan.ts"
 import { parseRunFile, type RunConfig } from "#pipeline/run-file.ts"
 import { digestsOf, isOfSettings } from "#pipeline/state.ts"
+import { folderOf } from "#pipeline/task-plan.ts"
 import { viewOf } from "#schemas/artifact.ts"
 import { metrics } from "#schemas/metrics.ts"
 
@@ -18,6 +19,8 @@ export interface ScoredRow extends ScoreRow {
   readonly mean: Scores
   /** Of each network, in the order of `tasks`. */
   readonly networks: ReadonlyArray<Scores>
+  /** Of an adaptation: the file that holds its networks after the epoch. */
+  readonly checkpoint: string | undefined
 }
 
 /** The folder holds no run, or its evaluations are not done. */
@@ -73,7 +76,9 @@ export const scoreRun = Effect.fn("scoreRun")(function* (config: RunConfig, fold
     const files = row.tasks.map((task) => current.get(task)?.outputs.metrics?.files[0]?.path)
     if (files.includes(undefined)) continue
     const networks = yield* Effect.forEach(files, (file) => scoresOf(join(folder, file!)))
-    rows.push({ ...row, networks, mean: meanOf(networks) })
+    const trained = row.epoch > 0 ? current.get(folderOf(row.name, "train", row.epoch)) : undefined
+    const checkpoint = trained?.outputs.checkpoint?.files[0]?.path
+    rows.push({ ...row, networks, mean: meanOf(networks), checkpoint: checkpoint && join(folder, checkpoint) })
   }
   if (rows.length === 0)
     return yield* new NoScores({ folder, problem: "nothing is evaluated in it yet by its run.yaml" })
@@ -84,3 +89,25 @@ export const scoreRun = Effect.fn("scoreRun")(function* (config: RunConfig, fold
 export const lastRows = (rows: ReadonlyArray<ScoredRow>): ReadonlyArray<ScoredRow> => [
   ...new Map(rows.map((row) => [row.name, row])).values()
 ]
+
+/** A single network of an adaptation, with the file that holds it. */
+export interface BestNetwork {
+  readonly name: string
+  readonly epoch: number
+  readonly network: string
+  readonly scores: Scores
+  readonly checkpoint: string
+}
+
+/**
+ * Of each adaptation the network with the highest mAP over all evaluated epochs, the first one of equals: how the paper reports. Its
+ * choice looks at the labels of the target's test set, so its scores are no estimate for other images.
+ */
+export const bestNetworks = (rows: ReadonlyArray<ScoredRow>): ReadonlyArray<BestNetwork> => {
+  const best = new Map<string, BestNetwork>()
+  for (const { name, epoch, tasks, networks, checkpoint } of rows)
+    for (const [i, scores] of networks.entries())
+      if (checkpoint !== undefined && !(scores.mAP! <= (best.get(name)?.scores.mAP ?? Number.NEGATIVE_INFINITY)))
+        best.set(name, { name, epoch, network: tasks[i]!.slice(tasks[i]!.lastIndexOf("/") + 1), scores, checkpoint })
+  return [...best.values()]
+}

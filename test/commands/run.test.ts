@@ -244,11 +244,27 @@ describe("mmt score", () => {
       ["evaluate/epoch-002/teacher-1", "evaluate/epoch-002/teacher-2"]
     ] as const
     for (const [i, [one, two]] of networks.entries()) {
-      expect(Object.keys(rows[i]!)).toEqual(["name", "mAP", "top1", "top5", "top10"])
+      const best = i > 0 ? ["best"] : []
+      expect(Object.keys(rows[i]!)).toEqual(["name", "mAP", "top1", "top5", "top10", ...best])
       for (const [key, metric] of Object.entries({ mAP: "mAP", top1: "top-1", top5: "top-5", top10: "top-10" }))
         expect(rows[i]![key]).toBeCloseTo(50 * (metricsOf(one).get(metric)! + metricsOf(two).get(metric)!), 10)
     }
     expect(metricsOf(networks[0][0]).get("queries")).toBe(9)
+  })
+
+  it("finds the network with the highest mAP over all evaluated epochs, and where it lies", async () => {
+    const { out } = await mmt(home, "score", "runs/tiny", "--json")
+    const rows = JSON.parse(out) as ReadonlyArray<{ best?: Record<string, number | string> }>
+    const evaluated = [1, 2].flatMap((epoch) => [1, 2].map((n) => [`epoch-00${epoch}`, `teacher-${n}`] as const))
+    const scores = evaluated.map(([epoch, network]) => metricsOf(`evaluate/${epoch}/${network}`).get("mAP")!)
+    const highest = scores.indexOf(Math.max(...scores))
+    const [epoch, network] = evaluated[highest]!
+    const checkpoint = `runs/tiny/train/${epoch}/checkpoint.arrow`
+    expect(rows[2]!.best).toMatchObject({ epoch: Number(epoch.slice(-3)), network, checkpoint })
+    expect(rows[2]!.best!.mAP).toBeCloseTo(100 * scores[highest]!, 10)
+    const held = new Set([...tableOf(join(home, checkpoint)).getChild("network")!].map(String))
+    expect(held).toContain(network)
+    expect(first.out).toMatch(new RegExp(`\nmmt, epoch ${Number(epoch.slice(-3))}, ${network} .* ${checkpoint}\n`))
   })
 
   it("prints the same table as the run", async () => {
