@@ -6,6 +6,7 @@ import { engine } from "#cli/engine.ts"
 import { plan } from "#cli/plan.ts"
 import { quickstart } from "#cli/quickstart.ts"
 import { run } from "#cli/run.ts"
+import { schema } from "#cli/schema.ts"
 import { score } from "#cli/score.ts"
 import { show } from "#cli/show.ts"
 import { stage } from "#cli/stage.ts"
@@ -14,7 +15,7 @@ const root = Command.make("mmt").pipe(
   Command.withDescription(
     "Unsupervised domain adaptation for person re-identification by Mutual Mean-Teaching, as stages that exchange Arrow files"
   ),
-  Command.withSubcommands([quickstart, run, plan, score, stage, show, dataset, engine])
+  Command.withSubcommands([quickstart, run, plan, score, schema, stage, show, dataset, engine])
 )
 
 runCommandLine(root, (path) => `${path.join(" ")} --help`)

@@ -9,19 +9,26 @@ const FourStages = Schema.Array(PositiveInt).check(
 
 /** Geometry of a residual network. */
 export const ResNetGeometry = Schema.Struct({
-  /** Square kernel, stride and output channels of the first convolution; `maxPool` adds 3×3 max pooling of stride 2. */
-  stem: Schema.Struct({ kernel: OddInt, stride: PositiveInt, channels: PositiveInt, maxPool: Schema.Boolean }),
-  /** Channels inside the blocks of each stage. */
-  widths: FourStages,
-  blocks: FourStages,
-  strides: FourStages,
-  /**
-   * `basic` (the default) has two 3×3 convolutions; `bottleneck` 1×1, 3×3 (with the stride) and 1×1, whose output has four
-   * times the stage's width.
-   */
-  block: Schema.optionalKey(Schema.Literals(["basic", "bottleneck"])),
-  /** IBN-a: in the first three stages the first half of each block's `bn1` is instance normalisation. */
-  ibn: Schema.optionalKey(Schema.Literals(["a"]))
+  stem: Schema.Struct({
+    kernel: OddInt.annotate({ description: "Width and height of its kernel." }),
+    stride: PositiveInt.annotate({ description: "Its stride." }),
+    channels: PositiveInt.annotate({ description: "Its output channels." }),
+    maxPool: Schema.Boolean.annotate({ description: "Whether 3×3 max pooling of stride 2 follows." })
+  }).annotate({ description: "The first convolution." }),
+  widths: FourStages.annotate({ description: "Channels inside the blocks of each stage." }),
+  blocks: FourStages.annotate({ description: "Blocks of each stage." }),
+  strides: FourStages.annotate({ description: "Stride of each stage's first block." }),
+  block: Schema.optionalKey(
+    Schema.Literals(["basic", "bottleneck"]).annotate({
+      description:
+        "`basic` (the default) has two 3×3 convolutions; `bottleneck` 1×1, 3×3 (with the stride) and 1×1, whose output has four times the stage's width."
+    })
+  ),
+  ibn: Schema.optionalKey(
+    Schema.Literals(["a"]).annotate({
+      description: "IBN-a: in the first three stages the first half of each block's `bn1` is instance normalisation."
+    })
+  )
 }).check(
   Schema.makeFilter(
     ({ ibn, widths }) =>
@@ -56,30 +63,36 @@ export const backbones = {
 } satisfies Record<string, ResNetGeometry>
 export type BackboneName = keyof typeof backbones
 
+/** A key that need not be there; the description is for the page of all keys and for editors. */
+const optional = <S extends Schema.Top>(schema: S, description: string) =>
+  Schema.optionalKey(schema.annotate({ description }) as S)
+
 export const ModelConfig = Schema.Struct({
-  /** A backbone by name, or the geometry of a residual network. */
-  backbone: Schema.Union([Schema.Literals(Object.keys(backbones) as Array<BackboneName>), ResNetGeometry]),
-  /** How a feature map becomes a feature: its average (the default), or GeM with a trained exponent (OpenUnReID). */
-  pooling: Schema.optionalKey(Schema.Literals(["average", "gem"])),
-  /**
-   * Numbers in an embedding, to which a linear layer with a bias projects the pooled feature before BNNeck; without it, BNNeck takes
-   * the feature itself. Triplet losses compare the pooled features either way (the original code's `num_features`, OpenUnReID's
-   * `embed_feat`).
-   */
-  embedding: Schema.optionalKey(PositiveInt),
-  /** Share of BNNeck's outputs that training sets to 0 before the classifier (0 by default), by a draw for each network. */
-  dropout: Schema.optionalKey(
+  backbone: Schema.Union([Schema.Literals(Object.keys(backbones) as Array<BackboneName>), ResNetGeometry]).annotate({
+    description: "A backbone by name, or the geometry of a residual network."
+  }),
+  pooling: optional(
+    Schema.Literals(["average", "gem"]),
+    "How a feature map becomes a feature: its average (the default), or GeM with a trained exponent (OpenUnReID)."
+  ),
+  embedding: optional(
+    PositiveInt,
+    "Numbers in an embedding, to which a linear layer with a bias projects the pooled feature before BNNeck, with a ReLU after it in training; without it, BNNeck takes the feature itself. Triplet losses compare the pooled features either way (the original code's `num_features`, OpenUnReID's `embed_feat`)."
+  ),
+  dropout: optional(
     Schema.Finite.check(
       Schema.makeFilter((share) => (share >= 0 && share < 1) || "expected a value of at least 0 and below 1")
-    )
+    ),
+    "Share of BNNeck's outputs that training sets to 0 before the classifier (0 by default), by a draw for each network."
   ),
-  /** `false` leaves out the ReLU after the stem's BatchNorm, as the original code's ResNet-50 does. */
-  stemRelu: Schema.optionalKey(Schema.Boolean),
-  /**
-   * In training, BatchNorm normalises each consecutive group of so many images on its own; without it, the whole batch.
-   * The published runs had 16 (a quarter of a batch on each of four GPUs).
-   */
-  samplesPerBatchNorm: Schema.optionalKey(PositiveInt)
+  stemRelu: optional(
+    Schema.Boolean,
+    "`false` leaves out the ReLU after the stem's BatchNorm, as the original code's ResNet-50 does."
+  ),
+  samplesPerBatchNorm: optional(
+    PositiveInt,
+    "In training, BatchNorm normalises each consecutive group of so many images on its own; without it, the whole batch. The published runs had 16 (a quarter of a batch on each of four GPUs)."
+  )
 }).annotate({ identifier: "ModelConfig" })
 export type ModelConfig = typeof ModelConfig.Type
 
