@@ -25,6 +25,8 @@ export interface Case {
   /** Units of work that are timed at once; of memory, a round is a process of its own. */
   readonly unitsPerRound: number
   readonly rounds: number
+  /** Whether the values come from a whole unit of the timed work, so that no round has to warm the sides up. */
+  readonly warmByValues?: boolean
   /** Of the values that the sides introduce themselves with. */
   readonly tolerance: Tolerance
 }
@@ -126,6 +128,7 @@ export const cases: ReadonlyArray<Case> = [
     measure: perClustering,
     unitsPerRound: 1,
     rounds: 3,
+    warmByValues: true,
     tolerance: { relative: 0 }
   },
   {

@@ -106,7 +106,9 @@ export const bench = Command.make(
       Flag.optional
     ),
     large: Flag.Boolean("large").pipe(
-      Flag.withDescription("Also clusters 100,000 embeddings, ours alone: time and peak memory"),
+      Flag.withDescription(
+        "Clusters 100,000 embeddings by DBSCAN, ours alone: time and peak memory; then the cases that are named"
+      ),
       Flag.withDefault(false)
     ),
     rounds: Flag.Int("rounds").pipe(
@@ -119,13 +121,15 @@ export const bench = Command.make(
     const fs = yield* FileSystem.FileSystem
     if (Option.isSome(json)) yield* fs.makeDirectory(dirname(json.value), { recursive: true })
     yield* ensureEngine
-    const executables = { node: process.execPath, python: yield* peerPython }
+    const node = process.execPath
+    if (large) yield* clusterLarge(node)
+    if (large && names.length === 0) return
+    const executables = { node, python: yield* peerPython }
     const { comparisons, failed } = yield* compareAll(chosenOf(names, peer), executables, rounds)
     if (comparisons.length > 0) yield* Console.log(reportText(comparisons))
     if (Option.isSome(json)) {
       yield* fs.writeFileString(json.value, `${JSON.stringify(comparisons.map(reportRow), null, 2)}\n`)
     }
-    if (large) yield* clusterLarge(executables.node)
     if (failed.length > 0) return yield* new CasesFailed({ names: failed })
   })
 ).pipe(

@@ -60,7 +60,7 @@ const concluded = (one: Case, rounds: ReadonlyArray<Round>, ours: Introduction, 
   ...(ours.firstStep === undefined ? {} : { firstStep: ours.firstStep })
 })
 
-/** Both processes live through all rounds, and one of them works at a time. The first round is not counted. */
+/** Both processes live through all rounds, and one of them works at a time. A first round is not counted. */
 const compareTimes = (one: Case, context: Context) =>
   Effect.gen(function* () {
     const { progress } = context
@@ -74,8 +74,11 @@ const compareTimes = (one: Case, context: Context) =>
     const round = Effect.gen(function* () {
       return { ours: (yield* ours.time(units)) / units, peer: (yield* peer.time(units)) / units }
     })
-    progress.doing("both agree; warming up")
-    yield* round
+    if (one.warmByValues) progress.doing("both agree")
+    else {
+      progress.doing("both agree; warming up")
+      yield* round
+    }
     const rounds: Array<Round> = []
     progress.round(0, context.rounds)
     for (let done = 1; done <= context.rounds; done++) {

@@ -123,8 +123,8 @@ export const encodePoints = Effect.fn("encodePoints")(function* (
 }, Effect.scoped)
 
 /**
- * Of each point the others whose Jaccard distance is at most `limit`, with it: float32, as the reference compares it. Points
- * that share no neighbour have distance 1 and are never listed.
+ * Of each point the others whose Jaccard distance is at most `limit`, with it; both are float32, as the reference compares
+ * them. Points that share no neighbour have distance 1 and are never listed.
  */
 export const jaccardGraph = Effect.fn("jaccardGraph")(function* (
   tf: TensorFlow,
@@ -135,5 +135,5 @@ export const jaccardGraph = Effect.fn("jaccardGraph")(function* (
 ) {
   const work = yield* rowWork(points.rows)
   const { rows, inverse } = yield* encode(tf, points, settings, work, onShare)
-  return yield* work({ step: "jaccard", rows, inverse, limit })
+  return yield* work({ step: "jaccard", rows, inverse, limit: Math.fround(limit) })
 }, Effect.scoped)

@@ -1,8 +1,8 @@
 /** Features as a network gives them of the people of a camera network, drawn from a seed. */
 import { random } from "#data/random.ts"
 
-/** Features after ReLU and pooling are not negative; those of an identity are alike but for noise, all of length 1. */
-export const clusteredFeatures = (rows: number, dimension: number, identities: number): Float32Array => {
+/** Features after ReLU and pooling are not negative; those of an identity are alike but for noise, so many times as strong as what they share; all of length 1. */
+export const clusteredFeatures = (rows: number, dimension: number, identities: number, noise: number): Float32Array => {
   const values = new Float32Array(rows * dimension)
   const centres = Array.from({ length: identities }, (_, identity) => {
     const draw = random(1, "identity", identity)
@@ -12,7 +12,7 @@ export const clusteredFeatures = (rows: number, dimension: number, identities: n
     const centre = centres[random(1, "identity of", row).int(identities)]!
     const draw = random(1, "noise", row)
     const own = values.subarray(row * dimension, (row + 1) * dimension)
-    for (let d = 0; d < dimension; d++) own[d] = Math.max(0, centre[d]! + 2 * draw.normal())
+    for (let d = 0; d < dimension; d++) own[d] = Math.max(0, centre[d]! + noise * draw.normal())
     const norm = Math.hypot(...own)
     for (let d = 0; d < dimension; d++) own[d]! /= norm
   }

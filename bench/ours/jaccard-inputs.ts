@@ -10,9 +10,12 @@ import { clusteredFeatures } from "./clustered-features.ts"
 /** As in Market-1501's training images. */
 const imagesPerIdentity = 17
 
+/** Strong enough that some images are outliers and some clusters hold several people. */
+const noise = 3
+
 const [folder, ...sizes] = process.argv.slice(2) as [string, string, string]
 const [rows, dimension] = sizes.map(Number) as [number, number]
-const embedding = clusteredFeatures(rows, dimension, Math.round(rows / imagesPerIdentity))
+const embedding = clusteredFeatures(rows, dimension, Math.round(rows / imagesPerIdentity), noise)
 const image = Array.from({ length: rows }, (_, row) => `${row}.jpg`)
 const zeros = new Int32Array(rows)
 const features = batchOf(embeddings, { image, person: zeros, camera: zeros, embedding }, {})

@@ -21,7 +21,7 @@ const zeros = (length: number) => new Int32Array(length)
 
 const program = Effect.gen(function* () {
   const { tf } = yield* Session
-  const values = clusteredFeatures(rows, dimension, identities)
+  const values = clusteredFeatures(rows, dimension, identities, 2)
   const start = yield* kmeansPlusPlus(tf, { values, rows, dimension }, classes, 1)
   const image = Array.from({ length: rows }, (_, row) => `${row}.jpg`)
   const features = batchOf(embeddings, { image, person: zeros(rows), camera: zeros(rows), embedding: values }, {})

@@ -123,6 +123,20 @@ describe("jaccardGraph", () => {
       })
     ))
 
+  it("lists a pair whose distance is just the limit, which float32 may round up", () =>
+    withTensorFlow((tf) =>
+      Effect.gen(function* () {
+        const points = clustered({ rows: 60, clusters: 4, dimension: 6, seed: 8 })
+        const settings = { k1: 9, k2: 3, encoding: "openunreid" } as const
+        const { columns, values, starts } = yield* jaccardGraph(tf, points, settings, 1, () => {})
+        // A float64 number below the distance that rounds to it.
+        const at = starts[7]!
+        const limit = values[at]! * (1 - 2 ** -40)
+        const graph = yield* jaccardGraph(tf, points, settings, limit, () => {})
+        expect(rowOf(graph, 7).get(columns[at]!)).toBe(values[at])
+      })
+    ))
+
   it("of a point and its twins: distance 0, and the lists are full of them", () =>
     withTensorFlow((tf) =>
       Effect.gen(function* () {
