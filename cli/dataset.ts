@@ -1,12 +1,9 @@
-/** `mmt dataset`: makes the synthetic pair of camera networks, and says what a data set on disk holds. */
-import { stat } from "node:fs/promises"
-import { join } from "node:path"
+/** `mmt dataset`: makes the synthetic pair of camera networks, and checks data sets. */
 import { Console, Effect } from "effect"
-import { Argument, Command, Flag } from "effect/cli"
+import { Command, Flag } from "effect/cli"
+import { check } from "#cli/dataset-check.ts"
 import { count, duration, progressLine } from "#cli/progress.ts"
-import { table } from "#cli/table.ts"
-import { FORMATS, openDataset, type PublishedCounts, type SplitStatistics, statistics } from "#data/dataset.ts"
-import { DOMAINS, planImages, SYNTHETIC_SIZES } from "#data/synthetic/plan.ts"
+import { planImages, SYNTHETIC_SIZES } from "#data/synthetic/plan.ts"
 import { writeSynthetic } from "#data/synthetic/write.ts"
 
 /** Draws the synthetic pair into a folder, unless it holds that pair already, and says so. */
@@ -51,72 +48,8 @@ const synthetic = Command.make(
   ])
 )
 
-const check = Command.make(
-  "check",
-  {
-    dir: Argument.String("DIR").pipe(
-      Argument.withDescription("A data set's folder, or one that holds source/ and target/")
-    ),
-    format: Flag.Literals("format", Object.keys(FORMATS)).pipe(
-      Flag.withDescription("The layout of the data set"),
-      Flag.withDefault("market1501")
-    ),
-    json: Flag.Boolean("json").pipe(Flag.withDescription("Print JSON instead of tables"), Flag.withDefault(false))
-  },
-  Effect.fn("mmt dataset check")(function* ({ dir, format, json }) {
-    const pair = yield* Effect.promise(() => holdsPair(dir))
-    const roots = pair ? DOMAINS.map((domain) => join(dir, domain)) : [dir]
-    const found = yield* Effect.forEach(roots, (root) =>
-      openDataset(format, root).pipe(Effect.map((dataset) => ({ root, format, splits: statistics(dataset) })))
-    )
-    // What the authors of a data set published says nothing about a synthetic one in the same layout.
-    const published = pair ? undefined : FORMATS[format]?.published
-    if (json) {
-      yield* Console.log(JSON.stringify({ datasets: found, published: published ?? null }, null, 2))
-      return
-    }
-    const title = FORMATS[format]?.title ?? format
-    for (const { root, splits } of found) yield* Console.log(`${root}\n${splitTable(splits, title, published)}\n`)
-  })
-).pipe(
-  Command.withShortDescription("Count what a data set holds"),
-  Command.withDescription(
-    "Reads a data set's folders as a run would, and prints images, identities and cameras of each split, with the published counts beside them. Images count junk (-1) and distractors (0) too; identities count neither."
-  ),
-  Command.withExamples([
-    { command: "mmt dataset check datasets/Market-1501-v15.09.15", description: "Compare a download with the paper" },
-    { command: "mmt dataset check datasets/synthetic --json", description: "Both domains of the synthetic pair" }
-  ])
-)
-
 /** The command, to be mounted under `mmt`. */
 export const dataset = Command.make("dataset").pipe(
   Command.withDescription("Make and check data sets"),
   Command.withSubcommands([synthetic, check])
 )
-
-const isFolder = (path: string) =>
-  stat(path).then(
-    (stats) => stats.isDirectory(),
-    () => false
-  )
-
-const holdsPair = async (dir: string) =>
-  (await Promise.all(DOMAINS.map((domain) => isFolder(join(dir, domain))))).every((there) => there)
-
-/** Statistics as a table, its numbers to the right; with what was published for the format, where it was. */
-const splitTable = (splits: ReadonlyArray<SplitStatistics>, title: string, published: PublishedCounts | undefined) => {
-  const headings = ["split", "images", "identities", "cameras", "junk", "distractors"]
-  const rows = splits.map((row) => [
-    row.split,
-    ...[row.images, row.identities, row.cameras, row.junk, row.distractors].map(count)
-  ])
-  if (published !== undefined) {
-    headings.push(`${title} has`)
-    for (const [i, row] of splits.entries()) {
-      const { identities, images, junk } = published[row.split]
-      rows[i]!.push(`${count(images)} of ${count(identities)}${junk > 0 ? `, ${count(junk)} junk` : ""}`)
-    }
-  }
-  return table(headings, rows)
-}

@@ -1,9 +1,10 @@
 /**
  * What the readers of all data set formats share: the errors that a folder can raise, and the listing of the images in
- * a folder in an order that is the same on every machine.
+ * a folder in an order that is the same on every machine, without leaving the data set's own folder.
  */
-import { readdir } from "node:fs/promises"
-import { join } from "node:path"
+import type { Dirent } from "node:fs"
+import { readdir, realpath } from "node:fs/promises"
+import { isAbsolute, join, relative, sep } from "node:path"
 import { Effect, Schema } from "effect"
 
 /** A folder of the format's layout is not there. */
@@ -56,9 +57,52 @@ const IMAGE_ENDING = /\.(jpe?g|png|bmp)$/i
 export const hasCode = (cause: unknown, ...codes: ReadonlyArray<string>): boolean =>
   cause instanceof Error && "code" in cause && codes.includes(String(cause.code))
 
+/** A path below the data set's folder leads out of it. */
+export class PathOutside extends Schema.TaggedError<PathOutside>()("PathOutside", {
+  root: Schema.String,
+  /** Where the path was found: a link, or the line of a list. */
+  path: Schema.String,
+  leadsTo: Schema.String
+}) {
+  override get message() {
+    return `${this.path} leads to ${this.leadsTo}, which is outside the data set's folder ${this.root}\nnothing outside that folder is read: copy what is linked into it, or name a folder that holds both`
+  }
+}
+
+const unreadable = (path: string) => (cause: unknown) => new DatasetUnreadable({ path, cause })
+
+const isInside = (folder: string, path: string) => {
+  const way = relative(folder, path)
+  return way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way)
+}
+
+/** Where a path really lies, links followed; fails where that is outside `root`. */
+export const resolveInside = Effect.fnUntraced(function* (root: string, path: string) {
+  const [home, place] = yield* Effect.tryPromise({
+    try: () => Promise.all([realpath(root), realpath(path)]),
+    catch: unreadable(path)
+  })
+  return isInside(home, place) ? place : yield* new PathOutside({ root, path, leadsTo: place })
+})
+
+/** Whether a name is an image's by its ending. Dot files are none, macOS's `._0001….jpg` among them. */
+export const isImageName = (name: string): boolean => !name.startsWith(".") && IMAGE_ENDING.test(name)
+
+/** What lies in a folder, in no order; a link among it may lead anywhere. */
+export const readFolder = (folder: string): Effect.Effect<ReadonlyArray<Dirent>, DatasetUnreadable> =>
+  Effect.tryPromise({ try: () => readdir(folder, { withFileTypes: true }), catch: unreadable(folder) })
+
+/** Fails where one of these entries of a folder is a link that leads out of the data set. */
+export const checkLinks = (root: string, folder: string, entries: ReadonlyArray<Dirent>) =>
+  Effect.forEach(
+    entries.filter((entry) => entry.isSymbolicLink()),
+    ({ name }) => resolveInside(root, join(folder, name)),
+    { concurrency: 16, discard: true }
+  )
+
 /**
  * The names of the images in `root/folder`, by their endings, sorted by code units. Whatever else lies there is passed
- * over: dot files (also macOS's `._0001….jpg`), Thumbs.db, texts, folders.
+ * over: dot files, Thumbs.db, texts, folders.
  */
 export const listImages = Effect.fnUntraced(function* (options: {
   readonly format: string
@@ -66,18 +110,16 @@ export const listImages = Effect.fnUntraced(function* (options: {
   readonly folder: string
   readonly expected: string
 }) {
-  const { expected, format } = options
-  const folder = join(options.root, options.folder)
-  const entries = yield* Effect.tryPromise({
-    try: () => readdir(folder, { withFileTypes: true }),
-    catch: (cause) =>
-      hasCode(cause, "ENOENT", "ENOTDIR")
-        ? new DatasetNotFound({ format, folder, expected })
-        : new DatasetUnreadable({ path: folder, cause })
-  })
-  const names = entries
-    .filter((entry) => !entry.isDirectory() && !entry.name.startsWith(".") && IMAGE_ENDING.test(entry.name))
-    .map((entry) => entry.name)
-    .sort()
+  const { expected, format, root } = options
+  const folder = join(root, options.folder)
+  const all = yield* readFolder(folder).pipe(
+    Effect.mapError((error) =>
+      hasCode(error.cause, "ENOENT", "ENOTDIR") ? new DatasetNotFound({ format, folder, expected }) : error
+    )
+  )
+  yield* resolveInside(root, folder)
+  const entries = all.filter((entry) => !entry.isDirectory() && isImageName(entry.name))
+  yield* checkLinks(root, folder, entries)
+  const names = entries.map(({ name }) => name).sort()
   return names.length > 0 ? names : yield* new DatasetEmpty({ format, folder, expected })
 })

@@ -1,6 +1,7 @@
 /** The keys of a run file: their schema, whose defaults are the paper's settings. */
 import { Effect, Schema } from "effect"
 import { Augmentation } from "#data/augmentation.ts"
+import { cameraPatternFits, formatOf, readFields } from "#data/dataset.ts"
 import { ModelConfig } from "#model/config.ts"
 import { consistent, DbscanSettings } from "#model/dbscan.ts"
 import { consistentDepths } from "#model/k-reciprocal.ts"
@@ -75,13 +76,27 @@ const scheduleFields = (warmupEpochs: number, milestones: ReadonlyArray<number>)
 })
 
 const DataSetRef = Schema.Struct({
-  format: withDefault(Schema.String, "market1501", "Layout of the folder."),
-  root: required(Schema.NonEmptyString, "The data set's folder, relative to the run file.")
-})
+  format: withDefault(readFields.format, "market1501", "Layout of the folder."),
+  root: required(Schema.NonEmptyString, "The data set's folder, relative to the run file."),
+  cameraPattern: optional(
+    readFields.cameraPattern,
+    "Of format folder: a regular expression whose group `camera` finds the camera in an image's path below the root; without it each sub-folder is a camera."
+  )
+}).check(cameraPatternFits)
 
 const Data = Schema.Struct({
-  source: required(DataSetRef, "The labelled camera network."),
-  target: required(DataSetRef, "The camera network to adapt to; labels of its training images are never read."),
+  source: required(
+    DataSetRef.check(
+      Schema.makeFilter(
+        ({ format }) => formatOf(format).labelled || `a source needs labels, which format ${format} does not have`
+      )
+    ),
+    "The labelled camera network."
+  ),
+  target: required(
+    DataSetRef,
+    "The camera network to adapt to; labels of its training images are never read. One without labels (format folder) is not evaluated."
+  ),
   height: withDefault(PositiveInt, 256, "Of the images, in pixels, to which they are resized."),
   width: withDefault(PositiveInt, 128, "Of the images, in pixels.")
 })

@@ -144,9 +144,11 @@ const writeFailures = Effect.catchDefect((defect: unknown) =>
 
 /** Reads the folders of both data sets, so that what is wrong with one shows before anything is made. */
 const openDatasets = ({ data, folder }: RunConfig) =>
-  Effect.forEach([data.source, data.target], ({ format, root }) => openDataset(format, resolve(folder, root)), {
-    discard: true
-  })
+  Effect.forEach(
+    [data.source, data.target],
+    ({ format, root, ...options }) => openDataset(format, resolve(folder, root), options),
+    { discard: true }
+  )
 
 /**
  * Runs all that is not done yet. What fails leaves every finished task as it is, so that the same call goes on from

@@ -3,11 +3,12 @@ import { createHash } from "node:crypto"
 import { stat } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Option, Schema } from "effect"
-import { openDataset, type Split } from "#data/dataset.ts"
+import { openDataset } from "#data/dataset.ts"
 import { canonical, fileProblem, keyOf, type StepRecord, type TaskRecord } from "#pipeline/manifest.ts"
 import { mergedOver } from "#pipeline/settings.ts"
 import { type StageName, stageOf } from "#pipeline/stages.ts"
 import type { Source, Step, Task } from "#pipeline/task-plan.ts"
+import type { DecodeParams } from "#stages/decode.ts"
 
 export type TaskState =
   | { readonly state: "done"; readonly record: TaskRecord }
@@ -22,15 +23,15 @@ export const digestsOf =
   (task, port) =>
     done.get(task)?.outputs[port]?.files.map(({ sha256 }) => sha256)
 
-/** Image files are no artifacts: their names, sizes and times of change stand for them. */
+/** Image files are no artifacts: their names, labels, sizes and times of change stand for them. */
 const datasetDigest = (step: Step) =>
   Effect.gen(function* () {
-    const { format, root, split } = (yield* wholeParams(step)) as { format: string; root: string; split: Split }
-    const dataset = yield* openDataset(format, root)
+    const { format, root, split, ...options } = (yield* wholeParams(step)) as typeof DecodeParams.Type
+    const dataset = yield* openDataset(format, root, options)
     const hash = createHash("sha256")
-    for (const { image } of dataset.splits[split]) {
+    for (const { image, person, camera } of dataset.splits[split]) {
       const found = yield* Effect.promise(() => stat(join(root, image)).catch(() => undefined))
-      hash.update(`${image}\0${found?.size}\0${found?.mtimeMs}\n`)
+      hash.update(`${image}\0${person}\0${camera}\0${found?.size}\0${found?.mtimeMs}\n`)
     }
     return hash.digest("hex")
   })

@@ -1,13 +1,10 @@
 /** decode: the image files of one split of a data set → pixels of one size, in shards. */
-import { readFile } from "node:fs"
-import { cpus } from "node:os"
 import { join } from "node:path"
-import { promisify } from "node:util"
 import { Effect, Schema, Stream } from "effect"
-import sharp from "sharp"
 import { BatchMemory } from "#data/batch-memory.ts"
-import { type ImageEntry, openDataset } from "#data/dataset.ts"
-import { filesAtOnce, type ImageDecoder, imageDecoder, jpegFrame } from "#engine/decode-images.ts"
+import { cameraPatternFits, type ImageEntry, openDataset, readFields } from "#data/dataset.ts"
+import { decodeFiles, type ImageFile, type ImageUndecodable, readImageFile } from "#data/image-files.ts"
+import { filesAtOnce, type ImageDecoder, imageDecoder } from "#engine/decode-images.ts"
 import { Session } from "#engine/session.ts"
 import { ProgressListener, port, stage } from "#pipeline/stage.ts"
 import { batchOf } from "#schemas/artifact.ts"
@@ -17,81 +14,29 @@ const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
 
 export const DecodeParams = Schema.Struct({
   /** Layout of the data set's folder. */
-  format: Schema.String.pipe(Schema.withDecodingDefaultKey(Effect.succeed("market1501"))),
+  format: readFields.format.pipe(Schema.withDecodingDefaultKey(Effect.succeed("market1501" as const))),
+  /** Of format folder: a regular expression whose group `camera` finds the camera in an image's path below the root. */
+  cameraPattern: Schema.optionalKey(readFields.cameraPattern),
   root: Schema.String,
   split: Schema.Literals(["train", "query", "gallery"]),
   height: PositiveInt.pipe(Schema.withDecodingDefaultKey(Effect.succeed(256))),
   width: PositiveInt.pipe(Schema.withDecodingDefaultKey(Effect.succeed(128)))
-})
+}).check(cameraPatternFits)
 
-/** An image file does not decode: it is truncated, empty or no image. */
-export class ImageUndecodable extends Schema.TaggedError<ImageUndecodable>()("ImageUndecodable", {
-  file: Schema.String,
-  problem: Schema.String
+/** The data set has no such split: a folder's images are all for training. */
+export class SplitMissing extends Schema.TaggedError<SplitMissing>()("SplitMissing", {
+  root: Schema.String,
+  format: Schema.String,
+  split: Schema.String
 }) {
   override get message() {
-    return `${this.file}: does not decode: ${this.problem.trim().replaceAll("\n", "; ")}. Replace the file or take it out of the data set.`
+    return `${this.root}: a data set of format ${this.format} has no split ${this.split}; its images are all in train`
   }
 }
 
-/** sharp refuses larger images; TensorFlow does not get them either. */
-const mostPixels = 0x3fff ** 2
-
-/** Whether TensorFlow is to decode a file: a whole JPEG of a photograph's kind. All others are sharp's. */
-const isPlainJpeg = (file: Uint8Array) => {
-  const frame = jpegFrame(file)
-  const ends = file.at(-2) === 0xff && file.at(-1) === 0xd9
-  return ends && frame !== undefined && (frame.channels === 1 || frame.channels === 3) && frame.pixels <= mostPixels
-}
-
-interface ImageFile {
-  readonly path: string
-  readonly content: Uint8Array
-  /** Where its RGB bytes belong. */
-  readonly place: Uint8Array
-}
-
-const undecodable = (file: string) => (cause: unknown) =>
-  new ImageUndecodable({ file, problem: (cause as Error).message })
-
-/** Decodes any image file that sharp knows. */
-const decodeBySharp = (decoder: ImageDecoder, { path, content, place }: ImageFile) =>
-  Effect.tryPromise({
-    try: () =>
-      sharp(content, { failOn: "truncated" })
-        .removeAlpha()
-        .toColourspace("srgb")
-        .raw()
-        .toBuffer({ resolveWithObject: true }),
-    catch: undecodable(path)
-  }).pipe(Effect.map(({ data, info }) => decoder.resize(data, info.height, info.width, place)))
-
-/** Decodes files to their places. An image depends on its own file alone, whatever its neighbours are. */
-const decodeFiles = (decoder: ImageDecoder, files: ReadonlyArray<ImageFile>) =>
-  Effect.suspend(() => {
-    const decodes = (some: ReadonlyArray<ImageFile>) =>
-      decoder.decode(
-        some.map(({ content }) => content),
-        some.map(({ place }) => place)
-      )
-    const plain = files.filter(({ content }) => isPlainJpeg(content))
-    const together = plain.length === 0 || decodes(plain)
-    const decoded = new Set(together ? plain : plain.filter((file) => decodes([file])))
-    return Effect.forEach(
-      files.filter((file) => !decoded.has(file)),
-      (file) => decodeBySharp(decoder, file),
-      { concurrency: cpus().length + 1, discard: true }
-    )
-  })
-
-// Reading by callbacks takes a third of the time that `fs.promises` takes.
-const readContent = promisify(readFile)
-
-const readImage = (path: string, place: Uint8Array): Promise<ImageFile> =>
-  readContent(path).then(
-    (content) => ({ path, content, place }),
-    (cause) => Promise.reject(undecodable(path)(cause))
-  )
+/** Decodes files to their places and gives their number; fails by the first that does not decode. */
+const decodeAll = (decoder: ImageDecoder, files: ReadonlyArray<ImageFile>) =>
+  Effect.flatMap(decodeFiles(decoder, files), ([first]) => (first ? Effect.fail(first) : Effect.succeed(files.length)))
 
 const rowsPerBatch = 256
 
@@ -102,11 +47,12 @@ export const decodeStage = stage({
   params: DecodeParams,
   inputs: {},
   outputs: { images: port(images, "a row an image, sorted by file name") },
-  run: (_, { format, root, split, height, width }) =>
+  run: (_, { format, root, split, height, width, ...options }) =>
     Effect.gen(function* () {
-      const dataset = yield* openDataset(format, root)
+      const dataset = yield* openDataset(format, root, options)
       const progress = yield* ProgressListener
       const all = dataset.splits[split]
+      if (all.length === 0) return yield* new SplitMissing({ root, format, split })
       const { tf } = yield* Session
       const decoder = yield* imageDecoder(tf, height, width)
       const bytes = height * width * 3
@@ -117,7 +63,7 @@ export const decodeStage = stage({
           try: () =>
             Promise.all(
               part.map(([row, { image }]) =>
-                readImage(join(root, image), pixels.subarray(row * bytes, (row + 1) * bytes))
+                readImageFile(join(root, image), pixels.subarray(row * bytes, (row + 1) * bytes))
               )
             ),
           catch: (error) => error as ImageUndecodable
@@ -132,7 +78,7 @@ export const decodeStage = stage({
             Stream.rechunk(1),
             // The next files are read while these are decoded.
             Stream.mapEffect((part) => readFiles(part, pixels), { concurrency: 2 }),
-            Stream.mapEffect((files) => Effect.as(decodeFiles(decoder, files), files.length)),
+            Stream.mapEffect((files) => decodeAll(decoder, files)),
             Stream.runForEach((count) =>
               Effect.sync(() => {
                 done += count

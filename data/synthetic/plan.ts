@@ -1,6 +1,6 @@
 /** Which images the synthetic pair consists of: sizes, and for each image its place in Market-1501's layout. */
 import { Schema } from "effect"
-import { MARKET_1501_FOLDERS } from "#data/market1501.ts"
+import { BOUNDING_BOX_FOLDERS } from "#data/bounding-boxes.ts"
 import type { Domain } from "#data/synthetic/identity.ts"
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
@@ -51,7 +51,7 @@ export const planImages = (sizes: SyntheticSizes): ReadonlyArray<PlannedImage> =
           const split = !test ? "train" : index === 0 ? "query" : "gallery"
           const frame = String(index + 1).padStart(6, "0")
           const name = `${String(person).padStart(4, "0")}_c${camera}s1_${frame}_${split === "query" ? "00" : "01"}.jpg`
-          images.push({ path: `${domain}/${MARKET_1501_FOLDERS[split]}/${name}`, domain, person, camera, index })
+          images.push({ path: `${domain}/${BOUNDING_BOX_FOLDERS[split]}/${name}`, domain, person, camera, index })
         }
     }
     return images

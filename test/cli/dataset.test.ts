@@ -21,19 +21,25 @@ let home: string
 let market: string
 let pair: string
 
+/** Empty files below a folder of `home`. */
+const put = async (folder: string, ...paths: ReadonlyArray<string>) => {
+  for (const path of paths) {
+    await mkdir(dirname(join(home, folder, path)), { recursive: true })
+    await writeFile(join(home, folder, path), "")
+  }
+}
+
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), "mmt-dataset-"))
   market = join(home, "market")
-  for (const path of [
+  await put(
+    "market",
     "bounding_box_train/0002_c1s1_000451_03.jpg",
     "bounding_box_train/-1_c1s1_000452_03.jpg",
     "query/0001_c1s1_001051_00.jpg",
     "bounding_box_test/0001_c2s1_000301_01.jpg",
     "bounding_box_test/0000_c2s1_000302_01.jpg"
-  ]) {
-    await mkdir(dirname(join(market, path)), { recursive: true })
-    await writeFile(join(market, path), "")
-  }
+  )
   pair = join(home, "pair")
   await Effect.runPromise(writeSynthetic({ folder: pair, seed: 1, sizes: SIZES }))
 })
@@ -52,7 +58,7 @@ describe("check", () => {
   it.effect("prints a table with the published counts beside it", () =>
     mmt("check", market).pipe(
       Effect.map((printed) =>
-        expect(printed).toBe(`${market}
+        expect(printed).toBe(`${market}: market1501 (guessed from what lies in it; --format names another)
 split    images  identities  cameras  junk  distractors  Market-1501 has
 train         2           1        1     1            0  12,936 of 751
 query         1           1        1     0            0  3,368 of 750
@@ -66,13 +72,13 @@ gallery       2           1        1     0            1  19,732 of 750, 3,819 ju
   it.effect("prints both domains of the synthetic pair", () =>
     mmt("check", pair, "--format", "market1501").pipe(
       Effect.map((printed) =>
-        expect(printed).toBe(`${join(pair, "source")}
+        expect(printed).toBe(`${join(pair, "source")}: market1501
 split    images  identities  cameras  junk  distractors
 train        18           3        2     0            0
 query         4           2        2     0            0
 gallery       4           2        2     0            0
 
-${join(pair, "target")}
+${join(pair, "target")}: market1501
 split    images  identities  cameras  junk  distractors
 train        12           2        3     0            0
 query         3           1        3     0            0
@@ -87,7 +93,7 @@ gallery       6           1        3     0            0
     Effect.gen(function* () {
       const { datasets, published } = JSON.parse(yield* mmt("check", market, "--json"))
       expect(datasets).toHaveLength(1)
-      expect(datasets[0]).toMatchObject({ root: market, format: "market1501" })
+      expect(datasets[0]).toMatchObject({ root: market, format: "market1501", guessed: true })
       expect(datasets[0].splits[0]).toEqual({
         split: "train",
         images: 2,
@@ -102,11 +108,103 @@ gallery       6           1        3     0            0
 
   it.effect("fails where there is no data set", () =>
     Effect.flip(mmt("check", join(home, "nowhere"))).pipe(
+      Effect.map((error) => expect(error).toMatchObject({ _tag: "DatasetNotFound", folder: join(home, "nowhere") })),
+      Effect.provide(layer)
+    )
+  )
+
+  it.effect("fails where the layout is not that of the format", () =>
+    Effect.flip(mmt("check", market, "--format", "msmt17")).pipe(
       Effect.map((error) =>
-        expect(error).toMatchObject({ _tag: "DatasetNotFound", folder: join(home, "nowhere", "bounding_box_train") })
+        expect(error).toMatchObject({ _tag: "DatasetNotFound", folder: join(market, "MSMT17_V1") })
       ),
       Effect.provide(layer)
     )
+  )
+
+  it.effect("prints the published counts of each format", () =>
+    Effect.gen(function* () {
+      const published = (printed: string) =>
+        [...printed.matchAll(/^(?:train|query|gallery) .* {2}(\S.*)$/gm)].map(([, text]) => text)
+      yield* Effect.promise(() =>
+        put(
+          "duke",
+          "bounding_box_train/0001_c2_f0046182.jpg",
+          "query/0005_c2_f0046985.jpg",
+          "bounding_box_test/0005_c1_f0051391.jpg"
+        )
+      )
+      const duke = yield* mmt("check", join(home, "duke"))
+      expect(duke).toContain(`${join(home, "duke")}: dukemtmc-reid (guessed`)
+      expect(published(duke)).toEqual(["16,522 of 702", "2,228 of 702", "17,661 of 1,110"])
+      yield* Effect.promise(async () => {
+        for (const [folder, ...lists] of [
+          ["train", "train", "val"],
+          ["test", "query", "gallery"]
+        ] as const)
+          for (const [n, list] of lists.entries()) {
+            const image = `0000/0000_00${n}_01_x.jpg`
+            await put("msmt", `MSMT17_V1/${folder}/${image}`)
+            await writeFile(join(home, "msmt/MSMT17_V1", `list_${list}.txt`), `${image} 0\n`)
+          }
+      })
+      const msmt = yield* mmt("check", join(home, "msmt"))
+      expect(msmt).toContain(`${join(home, "msmt")}: msmt17 (guessed`)
+      // What was printed before is kept by the test's console.
+      expect(published(msmt.slice(duke.length))).toEqual(["32,621 of 1,041", "11,659 of 3,060", "82,161 of 3,060"])
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("prints the cameras of a folder, by sub-folders or by a pattern", () =>
+    Effect.gen(function* () {
+      const mine = join(home, "mine")
+      yield* Effect.promise(() => put("mine", "yard/1_cam7.jpg", "yard/2_cam9.jpg", "door/3_cam7.jpg"))
+      const printed = yield* mmt("check", mine)
+      expect(printed).toBe(`${mine}: folder (guessed from what lies in it; --format names another)
+camera  name  images
+1       door       1
+2       yard       2
+3 images without labels: a target to adapt to, which cannot be scored
+`)
+      const byPattern = yield* mmt("check", mine, "--camera-pattern", "_cam(?<camera>[0-9]+)", "--json")
+      const { datasets, published } = JSON.parse(byPattern.slice(printed.length))
+      expect(published).toBeNull()
+      expect(datasets).toEqual([
+        {
+          root: mine,
+          format: "folder",
+          guessed: false,
+          splits: [{ split: "train", images: 3, identities: 0, cameras: 2, junk: 3, distractors: 0 }],
+          cameras: [
+            { camera: 7, name: "7", images: 2 },
+            { camera: 9, name: "9", images: 1 }
+          ]
+        }
+      ])
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect.each([
+    [["--format", "market1501", "--camera-pattern", "(?<camera>c)"], "Misuse"],
+    [["--camera-pattern", "cam[0-9]"], "ShowHelp"],
+    [["--camera-pattern", "(?<camera>"], "ShowHelp"]
+  ] as const)("refuses a pattern that cannot be used: %j", ([flags, tag]) =>
+    Effect.flip(mmt("check", market, ...flags)).pipe(
+      Effect.map((error) => expect(error._tag).toBe(tag)),
+      Effect.provide(layer)
+    )
+  )
+
+  it.effect("decodes every image, lists those that do not decode, and fails then", () =>
+    Effect.gen(function* () {
+      const printed = yield* mmt("check", join(pair, "target"), "--decode")
+      expect(printed).toContain("\nall 21 images decode\n")
+      const error = yield* Effect.flip(mmt("check", market, "--decode"))
+      expect(error.message).toBe("4 of 4 images do not decode: replace these files, or take them out of the data set")
+      const said = (yield* TestConsole.logLines).slice(1).join("\n")
+      expect(said).toContain(`\n${join(market, "query/0001_c1s1_001051_00.jpg")}: `)
+      expect(said).not.toContain("-1_c1s1_000452_03.jpg")
+    }).pipe(Effect.provide(layer))
   )
 
   it.effect("refuses a format it does not know", () =>

@@ -61,6 +61,13 @@ describe("samplerPass", () => {
     )
   })
 
+  it("takes K different images where all are of one camera, as those of an unlabelled folder may be", () => {
+    const labels = Array.from({ length: 24 }, (_, row) => row % 4)
+    const input = { labels, cameras: labels.map(() => 1), instances: 4, batchSize: 16, seed: 1, epoch: 1 }
+    for (const group of groupsOf(input, samplerPass(input, 0))) expect(new Set(group).size).toBe(4)
+    expect(sampleBatches(input).take(3).toArray()).toHaveLength(3)
+  })
+
   it("is the same for the same seed, epoch and pass, and another for other ones", () => {
     const input: SamplerInput = {
       labels: Array.from({ length: 200 }, (_, row) => row % 20),

@@ -235,6 +235,31 @@ describe("errors", () => {
     ["no data", "seed: 1", 'key "data": missing key, found nothing'],
     ["no target", "data: { source: { root: a } }", 'key "data.target": missing key, found nothing'],
     [
+      "an unknown format",
+      "data: { source: { root: a, format: market }, target: { root: b } }",
+      'key "data.source.format": expected "market1501" | "dukemtmc-reid" | "msmt17" | "folder", found "market"'
+    ],
+    [
+      "a source without labels",
+      "data: { source: { root: a, format: folder }, target: { root: b } }",
+      'key "data.source": a source needs labels, which format folder does not have, found {"root":"a","format":"folder"}'
+    ],
+    [
+      "a camera pattern of another format",
+      'data: { source: { root: a }, target: { root: b, cameraPattern: "(?<camera>c)" } }',
+      'key "data.target": cameraPattern is for format folder, not market1501, found {"root":"b","cameraPattern":"(?<camera>c)"}'
+    ],
+    [
+      "a camera pattern without a camera",
+      'data: { source: { root: a }, target: { root: b, format: folder, cameraPattern: "cam" } }',
+      'key "data.target.cameraPattern": expected a regular expression with a group (?<camera>…), as "^cam(?<camera>[0-9]+)/", found "cam"'
+    ],
+    [
+      "a camera pattern that is none",
+      'data: { source: { root: a }, target: { root: b, format: folder, cameraPattern: "(?<camera>" } }',
+      'key "data.target.cameraPattern": expected a regular expression; Invalid regular expression: /(?<camera>|/u: Unterminated group, found "(?<camera>"'
+    ],
+    [
       "an empty root",
       'data: { source: { root: "" }, target: { root: b } }',
       'key "data.source.root": expected a value with a length of at least 1, found ""'

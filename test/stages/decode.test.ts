@@ -170,6 +170,24 @@ describe("decode", () => {
     expect(out.flatMap((batch) => viewOf(images, batch).image)).toEqual(names)
   })
 
+  it("takes a folder without labels whole as training images, with its cameras", async () => {
+    await rm(join(root, "mine"), { recursive: true, force: true })
+    const file = await colour(1, 2, 3).jpeg().toBuffer()
+    for (const name of ["x_cam4.jpg", "y/z_cam2.jpg"]) await put(`mine/${name}`, file)
+    const mine = { root: join(root, "mine"), format: "folder", cameraPattern: "cam(?<camera>[0-9])" } as const
+    const [batch] = await run(decode(mine))
+    const { image, person, camera } = viewOf(images, batch!)
+    expect([image, [...person], [...camera]]).toEqual([
+      ["x_cam4.jpg", "y/z_cam2.jpg"],
+      [-1, -1],
+      [4, 2]
+    ])
+    const error = await run(Effect.flip(decode({ ...mine, split: "query" })))
+    expect(error.message).toBe(
+      `${mine.root}: a data set of format folder has no split query; its images are all in train`
+    )
+  })
+
   it.each([
     ["truncated", async () => (await readFile(join(root, "query/0001_c1s1_000001_00.jpg"))).subarray(0, -40)],
     ["without its last bytes", async () => (await colour(9, 9, 9, 64, 64).jpeg().toBuffer()).subarray(0, -3)],
