@@ -6,6 +6,7 @@ import { overrides, setFlag } from "#cli/set-flag.ts"
 import { table } from "#cli/table.ts"
 import { type PlannedTask, planRun } from "#pipeline/run.ts"
 import { readRunFile } from "#pipeline/run-file.ts"
+import { whyUnscored } from "#pipeline/score.ts"
 import type { TaskState } from "#pipeline/state.ts"
 
 const why = (state: TaskState) => (state.state === "stale" ? state.reasons.join("; ") : "")
@@ -62,7 +63,9 @@ export const plan = Command.make(
         )
       : table(["task", "stages", "state", "why"], grouped(tasks))
     const done = tasks.filter(({ state }) => state.state === "done").length
-    yield* Console.log(`${text}\n\n${done} of ${tasks.length} tasks done in ${folder}`)
+    const unscored = whyUnscored(config)
+    const said = [`${done} of ${tasks.length} tasks done in ${folder}`, ...(unscored === undefined ? [] : [unscored])]
+    yield* Console.log(`${text}\n\n${said.join("\n")}`)
   })
 ).pipe(
   Command.withShortDescription("Show what a run would do"),

@@ -9,6 +9,7 @@ import { overrides, setFlag } from "#cli/set-flag.ts"
 import { RunListener } from "#pipeline/events.ts"
 import { executeRun } from "#pipeline/run.ts"
 import { readRunFile } from "#pipeline/run-file.ts"
+import { whyUnscored } from "#pipeline/score.ts"
 import type { Override } from "#pipeline/settings.ts"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
@@ -33,6 +34,8 @@ export const runToTheEnd = Effect.fn("runToTheEnd")(function* (
 ) {
   const config = yield* readRunFile(file, set)
   const folder = runFolder(out, config.name)
+  const unscored = whyUnscored(config)
+  if (unscored !== undefined) yield* Console.error(unscored)
   const view = runView()
   yield* executeRun(config, folder, threads).pipe(
     Effect.provideService(RunListener, view.listen),

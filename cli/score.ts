@@ -1,11 +1,22 @@
 /** `mmt score`: the table of a run's scores. */
 import { Console, Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import { clusterTable } from "#cli/cluster-table.ts"
 import { duration } from "#cli/progress.ts"
 import { table } from "#cli/table.ts"
+import { clusterings } from "#pipeline/clusterings.ts"
 import { readManifest } from "#pipeline/manifest.ts"
 import { planTasks } from "#pipeline/plan.ts"
-import { bestNetworks, lastRows, runFileOf, type ScoredRow, type Scores, scoreRun } from "#pipeline/score.ts"
+import type { RunConfig } from "#pipeline/run-file.ts"
+import {
+  bestNetworks,
+  lastRows,
+  runFileOf,
+  type ScoredRow,
+  type Scores,
+  scoreRun,
+  whyUnscored
+} from "#pipeline/score.ts"
 
 const shown = (value: number | undefined) => (value === undefined ? "–" : value.toFixed(1))
 
@@ -75,14 +86,43 @@ const phaseTable = Effect.fn("phaseTable")(function* (folder: string) {
   return table(["phase", "time", "steps", "a step", "waiting for batches"], lines)
 })
 
-/** The whole report of a run in text: scores, mAP by epoch, times, and where the run lies. */
+const scoreTables = Effect.fnUntraced(function* (config: RunConfig, folder: string) {
+  const rows = yield* scoreRun(config, folder)
+  const adapted = rows.some(({ epoch }) => epoch > 0)
+  return [scoreTable(lastRows(rows), config.evaluate.rerank), ...(adapted ? [epochTable(rows), bestTable(rows)] : [])]
+})
+
+/** The whole report of a run in text: scores, or clusters where nothing can be scored; times, and where the run lies. */
 export const scoreReport = Effect.fn("scoreReport")(function* (folder: string) {
   const config = yield* runFileOf(folder)
-  const rows = yield* scoreRun(config, folder)
-  const parts = [scoreTable(lastRows(rows), config.evaluate.rerank)]
-  if (rows.some(({ epoch }) => epoch > 0)) parts.push(epochTable(rows), bestTable(rows))
-  parts.push(yield* phaseTable(folder), `seed ${config.seed}; run folder: ${folder}`)
+  const unscored = whyUnscored(config)
+  const results =
+    unscored === undefined
+      ? yield* scoreTables(config, folder)
+      : [unscored, clusterTable(yield* clusterings(config, folder))]
+  const parts = [...results, yield* phaseTable(folder), `seed ${config.seed}; run folder: ${folder}`]
   return `\n${parts.join("\n\n")}`
+})
+
+/** The scores for programs; clusters where nothing can be scored, which is said on stderr. */
+const scoreEntries = Effect.fnUntraced(function* (folder: string) {
+  const config = yield* runFileOf(folder)
+  const unscored = whyUnscored(config)
+  if (unscored !== undefined) {
+    yield* Console.error(unscored)
+    const byName = Map.groupBy(yield* clusterings(config, folder), ({ name }) => name)
+    return [...byName].map(([name, rows]) => ({ name, clusterings: rows.map(({ name: _, ...row }) => row) }))
+  }
+  const rows = yield* scoreRun(config, folder)
+  const best = new Map(bestNetworks(rows).map((network) => [network.name, network]))
+  const scored = (scores: Scores) =>
+    Object.fromEntries(scoreNames(rows).map((key) => [key.replace("-", ""), scores[key]]))
+  return lastRows(rows).map(({ name, mean }) => {
+    const own = best.get(name)
+    if (own === undefined) return { name, ...scored(mean) }
+    const { epoch, network, scores, checkpoint } = own
+    return { name, ...scored(mean), best: { epoch, network, ...scored(scores), checkpoint } }
+  })
 })
 
 export const score = Command.make(
@@ -91,29 +131,18 @@ export const score = Command.make(
     run: Argument.String("RUN").pipe(Argument.withDescription("A run's folder")),
     json: Flag.Boolean("json").pipe(
       Flag.withDescription(
-        "Print [{name, mAP, top1, top5, top10, best: {epoch, network, mAP, …, checkpoint}}], in percent"
+        "Print [{name, mAP, top1, top5, top10, best: {epoch, network, mAP, …, checkpoint}}], in percent; without target labels [{name, clusterings: [{epoch, …}]}]"
       ),
       Flag.withDefault(false)
     )
   },
   Effect.fn("mmt score")(function* ({ run, json }) {
-    if (!json) return yield* Console.log(yield* scoreReport(run))
-    const rows = yield* scoreRun(yield* runFileOf(run), run)
-    const best = new Map(bestNetworks(rows).map((network) => [network.name, network]))
-    const scored = (scores: Scores) =>
-      Object.fromEntries(scoreNames(rows).map((key) => [key.replace("-", ""), scores[key]]))
-    const entries = lastRows(rows).map(({ name, mean }) => {
-      const own = best.get(name)
-      if (own === undefined) return { name, ...scored(mean) }
-      const { epoch, network, scores, checkpoint } = own
-      return { name, ...scored(mean), best: { epoch, network, ...scored(scores), checkpoint } }
-    })
-    yield* Console.log(JSON.stringify(entries, null, 2))
+    yield* Console.log(json ? JSON.stringify(yield* scoreEntries(run), null, 2) : yield* scoreReport(run))
   })
 ).pipe(
   Command.withShortDescription("Print a run's scores"),
   Command.withDescription(
-    "Prints mAP and CMC on the target's test set, in percent: source only, every variant, and MMT, each after its last epoch and as the mean of its two networks (the mean teachers where there are any). Beside them, of each adaptation the single network with the highest mAP over all evaluated epochs, and where it lies: so the paper reports, but the choice uses the labels of the target's test set."
+    "Prints mAP and CMC on the target's test set, in percent: source only, every variant, and MMT, each after its last epoch and as the mean of its two networks (the mean teachers where there are any). Beside them, of each adaptation the single network with the highest mAP over all evaluated epochs, and where it lies: so the paper reports, but the choice uses the labels of the target's test set. Where the target has no labels, there is nothing to score: then its clusters are shown, epoch by epoch."
   ),
   Command.withExamples([
     { command: "mmt score runs/quickstart", description: "Tables" },

@@ -1,4 +1,5 @@
 /** The tasks that score a network on the target. */
+import { formatOf } from "#data/dataset.ts"
 import type { RunConfig } from "#pipeline/run-file.ts"
 import { imagesOf, type Source, type Task } from "#pipeline/task-plan.ts"
 
@@ -40,5 +41,9 @@ export const evaluationTasks = (
   ]
 }
 
+/** Whether the target has the labels that scores need. */
+export const hasTargetLabels = ({ data }: RunConfig): boolean => formatOf(data.target.format).labelled
+
+/** Whether an adaptation is evaluated after this epoch. */
 export const isEvaluated = (run: RunConfig, epoch: number, epochs: number) =>
-  epoch === epochs || epoch % run.evaluate.every === 0
+  hasTargetLabels(run) && (epoch === epochs || epoch % run.evaluate.every === 0)

@@ -1,29 +1,31 @@
 /** The plan of a run: its tasks in the order in which they run, and the rows of its score table. */
 import { resolve } from "node:path"
 import { adaptationTasks } from "#pipeline/adaptation-plan.ts"
-import { evaluationTasks, isEvaluated } from "#pipeline/evaluation-plan.ts"
+import { evaluationTasks, hasTargetLabels, isEvaluated } from "#pipeline/evaluation-plan.ts"
 import { lastPretrained, pretrainingTasks } from "#pipeline/pretraining-plan.ts"
 import type { RunConfig } from "#pipeline/run-file.ts"
 import type { Adapt } from "#pipeline/run-keys.ts"
 import { folderOf, mainAdaptation, students, type Task, teachers } from "#pipeline/task-plan.ts"
 
-const decodeTasks = ({ data, folder }: RunConfig): ReadonlyArray<Task> => {
+const decodeTasks = (run: RunConfig): ReadonlyArray<Task> => {
+  const { data, folder } = run
   const task = (domain: "source" | "target", split: string): Task => {
-    const { format, root } = data[domain]
+    const { root, ...read } = data[domain]
     return {
       id: `decode/${domain}-${split}`,
       phase: "decode",
       steps: [
         {
           stage: "decode",
-          params: { format, split, height: data.height, width: data.width },
+          params: { ...read, split, height: data.height, width: data.width },
           local: { root: resolve(folder, root) },
           inputs: {}
         }
       ]
     }
   }
-  return [task("source", "train"), task("target", "train"), task("target", "query"), task("target", "gallery")]
+  const tests = hasTargetLabels(run) ? [task("target", "query"), task("target", "gallery")] : []
+  return [task("source", "train"), task("target", "train"), ...tests]
 }
 
 /** The adaptations of a run by name, the variants first, as they are shown. */
@@ -39,9 +41,15 @@ export interface ScoreRow {
   readonly tasks: ReadonlyArray<string>
 }
 
-/** The rows of the score table by epoch: source only, and each adaptation after each evaluated epoch. */
+const sourceOnly: ScoreRow = {
+  name: "source-only",
+  epoch: 0,
+  tasks: students.map((student) => `evaluate/source-only/${student}`)
+}
+
+/** The rows of the score table by epoch: source only, and each adaptation after each evaluated epoch; none without labels. */
 export const scoreRows = (run: RunConfig): ReadonlyArray<ScoreRow> => [
-  { name: "source-only", epoch: 0, tasks: students.map((student) => `evaluate/source-only/${student}`) },
+  ...(hasTargetLabels(run) ? [sourceOnly] : []),
   ...adaptations(run).flatMap(([name, { epochs, meanTeachers }]) =>
     Array.from({ length: epochs }, (_, i) => i + 1)
       .filter((epoch) => isEvaluated(run, epoch, epochs))
@@ -53,12 +61,15 @@ export const scoreRows = (run: RunConfig): ReadonlyArray<ScoreRow> => [
   )
 ]
 
+const sourceOnlyTasks = (run: RunConfig): ReadonlyArray<Task> =>
+  students.flatMap((student) =>
+    evaluationTasks(run, "source-only", (stage) => `${stage}/source-only`, student, lastPretrained(run, student))
+  )
+
 /** All tasks of a run; each comes after those whose outputs it takes. */
 export const planTasks = (run: RunConfig): ReadonlyArray<Task> => [
   ...decodeTasks(run),
   ...pretrainingTasks(run),
-  ...students.flatMap((student) =>
-    evaluationTasks(run, "source-only", (stage) => `${stage}/source-only`, student, lastPretrained(run, student))
-  ),
+  ...(hasTargetLabels(run) ? sourceOnlyTasks(run) : []),
   ...adaptations(run).flatMap(([name, adapt]) => adaptationTasks(run, name, adapt))
 ]

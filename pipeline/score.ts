@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Schema, Stream } from "effect"
 import { inletOf } from "#pipeline/arrow-file.ts"
+import { hasTargetLabels } from "#pipeline/evaluation-plan.ts"
 import { readManifest, type TaskRecord } from "#pipeline/manifest.ts"
 import { planTasks, type ScoreRow, scoreRows } from "#pipeline/plan.ts"
 import { parseRunFile, type RunConfig } from "#pipeline/run-file.ts"
@@ -44,6 +45,12 @@ export const runFileOf = (folder: string) =>
     return yield* parseRunFile(text, file)
   })
 
+/** Why a run is not evaluated, where it is not. */
+export const whyUnscored = (config: RunConfig): string | undefined =>
+  hasTargetLabels(config)
+    ? undefined
+    : `nothing is evaluated: the target has no labels (format ${config.data.target.format}), so there is nothing to score`
+
 const scoresOf = (file: string) =>
   Effect.map(Stream.runCollect(inletOf(metrics, [file]).batches), (batches) => {
     const entries = batches.flatMap((batch) => {
@@ -59,7 +66,10 @@ const meanOf = (all: ReadonlyArray<Scores>): Scores =>
   )
 
 /** The records that belong to the run file, where a run of other settings was changed and not finished. */
-const currentRecords = Effect.fnUntraced(function* (config: RunConfig, manifest: ReadonlyMap<string, TaskRecord>) {
+export const currentRecords = Effect.fnUntraced(function* (
+  config: RunConfig,
+  manifest: ReadonlyMap<string, TaskRecord>
+) {
   const current = new Map<string, TaskRecord>()
   for (const task of planTasks(config)) {
     const record = manifest.get(task.id)

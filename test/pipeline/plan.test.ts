@@ -94,6 +94,41 @@ describe("any plan", () => {
   })
 })
 
+describe("the plan for a target without labels", () => {
+  const folder = (text = "") =>
+    Effect.runSync(
+      parseRunFile(
+        `data: { source: { root: a }, target: { format: folder, root: b, cameraPattern: "(?<camera>c)" } }\n${text}`,
+        "/runs/plan.yaml"
+      )
+    )
+
+  it("is that of a labelled one without all that is for scores", () => {
+    const run = folder(baseline)
+    expectSound(run)
+    const unlike = (id: string) => /(^|\/)evaluate\/|(query|gallery)$/.test(id)
+    expect(planTasks(run).map(({ id }) => id)).toEqual(
+      planTasks(config(baseline))
+        .map(({ id }) => id)
+        .filter((id) => !unlike(id))
+    )
+    expect(scoreRows(run)).toEqual([])
+  })
+
+  it("decodes by the pattern of the cameras, which no other target's decoding has", () => {
+    const decode = (run: RunConfig) => planTasks(run).find(({ id }) => id === "decode/target-train")!.steps[0]!
+    expect(decode(folder()).params).toEqual({
+      format: "folder",
+      cameraPattern: "(?<camera>c)",
+      split: "train",
+      height: 256,
+      width: 128
+    })
+    expect(decode(folder()).local).toEqual({ root: "/runs/b" })
+    expect(decode(config()).params).toEqual({ format: "market1501", split: "train", height: 256, width: 128 })
+  })
+})
+
 describe("the paper's plan", () => {
   const tasks = planTasks(config(baseline))
   const count = (pattern: RegExp) => tasks.filter(({ id }) => pattern.test(id)).length
