@@ -100,7 +100,7 @@ describe("jaccardGraph", () => {
                   if (found.has(j)) expect(Math.abs(found.get(j)! - distance)).toBeLessThan(1e-5)
                   else if (i !== j) expect(distance).toBeGreaterThan(limit - 1e-5)
                 }
-                expect([...found.values()].every((distance) => distance <= limit)).toBe(true)
+                expect([...found.values()].every((distance) => distance <= Math.fround(limit))).toBe(true)
                 expect(found.has(i)).toBe(false)
               }
             }
