@@ -5,6 +5,9 @@
 import { count, duration, type ProgressStream } from "#cli/progress.ts"
 import type { RunEvent } from "#pipeline/events.ts"
 
+/** Names of tensors that a line shows. */
+const mostNames = 4
+
 const everyMillis = { terminal: 100, plain: 10_000 } as const
 
 const bar = (done: number, total: number, cells: number) => {
@@ -18,6 +21,18 @@ const training = (steps: ReadonlyArray<number>, waits: ReadonlyArray<number>) =>
   const share = mean(waits) / (mean(waits) + mean(steps))
   return `${steps.length} steps of ${Math.round(mean(steps))} ms, ${(100 * share).toFixed(1)} % of the time waiting for batches`
 }
+
+const named = (names: ReadonlyArray<string>) =>
+  names.length > mostNames
+    ? `${names.slice(0, mostNames).join(", ")} and ${names.length - mostNames} more`
+    : names.join(", ")
+
+const weightsLine = ({ student, file, tensors, initial, leftOut }: Extract<RunEvent, { type: "weights" }>) =>
+  [
+    `${student} starts with ${count(tensors)} tensors of ${file}`,
+    ...(initial.length > 0 ? [`not in it, so new: ${named(initial)}`] : []),
+    ...(leftOut.length > 0 ? [`left out: ${named(leftOut)}`] : [])
+  ].join("; ")
 
 /** Writes events as they come. `end` leaves the last line and gives the cursor back. */
 export const runView = (stream: ProgressStream = process.stderr, now: () => number = () => performance.now()) => {
@@ -61,6 +76,8 @@ export const runView = (stream: ProgressStream = process.stderr, now: () => numb
         tasks = { total: event.tasks, done: 0 }
         started = now()
         return
+      case "weights":
+        return plain(weightsLine(event))
       case "task-skipped":
         tasks.done++
         return

@@ -82,7 +82,7 @@ export interface Network {
 
 const backbonePrefix = "backbone."
 const exponentName = "global_pooling.p"
-const classifierName = "classifier.weight"
+export const classifierName = "classifier.weight"
 
 /** Tensors of a network with `classes` classes, in state_dict order. */
 export const networkTensors = (config: ModelConfig, classes: number): ReadonlyArray<TensorSpec> => [

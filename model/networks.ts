@@ -12,7 +12,7 @@ import { initialTensors } from "#model/initial.ts"
 import { type HostTensor, makeNetwork, type Network, networkTensors } from "#model/network.ts"
 import type { Trainer } from "#model/trainer.ts"
 import { batchOf, metadataOf, type View, viewOf } from "#schemas/artifact.ts"
-import { checkpoint } from "#schemas/checkpoint.ts"
+import { checkpoint, optimizerTensor } from "#schemas/checkpoint.ts"
 
 /** A checkpoint does not hold the networks that it should: each missing, unknown or mis-shaped tensor is listed. */
 export class CheckpointInvalid extends Schema.TaggedError<CheckpointInvalid>()("CheckpointInvalid", {
@@ -42,8 +42,14 @@ export interface NetworksShape {
   readonly names: () => ReadonlyArray<string>
   /** Replaces all networks by those of a checkpoint's record batches; the optimizer is theirs or gone. */
   readonly load: (batches: ReadonlyArray<RecordBatch>, source: string) => Effect.Effect<void, CheckpointInvalid>
-  /** A network with weights drawn from a seed. */
-  readonly create: (name: string, config: ModelConfig, classes: number, seed: number) => Network
+  /** A network with weights drawn from a seed, but for those that are given. */
+  readonly create: (
+    name: string,
+    config: ModelConfig,
+    classes: number,
+    seed: number,
+    given?: ReadonlyMap<string, HostTensor>
+  ) => Network
   /** A network with the weights and statistics of another. */
   readonly copy: (from: Network, name: string) => Network
   /** An optimizer over the parameters of these networks, fresh or with the state of the checkpoint that was loaded. */
@@ -92,13 +98,11 @@ const tensorsByNetwork = (views: ReadonlyArray<View<typeof checkpoint.columns>>,
   return networks
 }
 
-const momentName = /^adam\.([mv]):(.*)$/
-
 /** Of each network the optimizer's state alone. */
 const momentsIn = (networks: ReadonlyMap<string, Tensors>) =>
   new Map(
     [...networks].map(
-      ([name, tensors]) => [name, new Map([...tensors].filter(([key]) => momentName.test(key)))] as const
+      ([name, tensors]) => [name, new Map([...tensors].filter(([key]) => optimizerTensor.test(key)))] as const
     )
   )
 
@@ -108,7 +112,7 @@ const tensorProblems = (network: string, config: ModelConfig, tensors: Tensors):
   const specs = new Map(networkTensors(config, classes).map((spec) => [spec.name, spec]))
   const missing = [...specs.keys()].filter((name) => !tensors.has(name)).map((name) => `${network} ${name}: missing`)
   const wrong = [...tensors].flatMap(([name, { shape }]) => {
-    const expected = specs.get(momentName.exec(name)?.[2] ?? name)?.shape
+    const expected = specs.get(optimizerTensor.exec(name)?.[2] ?? name)?.shape
     if (expected === undefined) return [`${network} ${name}: unknown`]
     return String(expected) === String(shape) ? [] : [`${network} ${name}: shape [${shape}], expected [${expected}]`]
   })
@@ -206,7 +210,8 @@ const makeNetworks = (session: SessionShape): NetworksShape => {
           : Effect.fail(new NetworkMissing({ network: name, present: [...networks.keys()] }))
       }),
     load,
-    create: (name, config, classes, seed) => add(name, config, initialTensors(config, classes, seed)),
+    create: (name, config, classes, seed, given = new Map()) =>
+      add(name, config, new Map([...initialTensors(config, classes, seed), ...given])),
     copy: (from, name) => add(name, from.config, from.read()),
     optimizer,
     trainer: undefined,

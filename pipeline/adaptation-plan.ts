@@ -1,6 +1,6 @@
 /** The tasks of an adaptation to the target: each epoch embeds, clusters, trains with pseudo labels and evaluates. */
 import { evaluationTasks, isEvaluated } from "#pipeline/evaluation-plan.ts"
-import { lastPretrained } from "#pipeline/pretraining-plan.ts"
+import { startOf } from "#pipeline/pretraining-plan.ts"
 import type { RunConfig } from "#pipeline/run-file.ts"
 import type { Adapt } from "#pipeline/run-keys.ts"
 import {
@@ -45,9 +45,7 @@ const epochTasks = (run: RunConfig, name: string, adapt: Adapt, epoch: number): 
   const clustering = meanTeachers && epoch > 1 ? teachers : students
   const evaluated = meanTeachers ? teachers : students
   const checkpoints =
-    epoch === 1
-      ? students.map((student) => lastPretrained(run, student))
-      : [checkpointOf(folderOf(name, "train", epoch - 1))]
+    epoch === 1 ? students.map((student) => startOf(run, student)) : [checkpointOf(folderOf(name, "train", epoch - 1))]
   const embed: Task = {
     id: `${folder("embed")}/target-train`,
     phase: name,

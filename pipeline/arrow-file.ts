@@ -99,7 +99,7 @@ export const readBatches = (artifact: Artifact, file: string): Inlet["batches"] 
 /** Files of one artifact, in order, as what an input port takes. */
 export const inletOf = <A extends Artifact>(artifact: A, files: ReadonlyArray<string>): Inlet<A> => ({
   artifact,
-  source: files.length === 1 ? files[0]! : dirname(files[0]!),
+  source: files.length === 0 ? `no ${artifact.name}` : files.length === 1 ? files[0]! : dirname(files[0]!),
   files,
   batches: Stream.fromIterable(files).pipe(Stream.flatMap((file) => readBatches(artifact, file)))
 })

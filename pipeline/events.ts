@@ -5,6 +5,18 @@ import { WriteFailed } from "#pipeline/arrow-file.ts"
 
 export type RunEvent =
   | { readonly type: "run-started"; readonly run: string; readonly tasks: number; readonly done: number }
+  | {
+      readonly type: "weights"
+      readonly student: string
+      /** As the run file names it. */
+      readonly file: string
+      /** Tensors that the student takes from the file. */
+      readonly tensors: number
+      /** Parts of the network that the file lacks, which start as those of a new one. */
+      readonly initial: ReadonlyArray<string>
+      /** Names of the file that no network here has. */
+      readonly leftOut: ReadonlyArray<string>
+    }
   | { readonly type: "task-started"; readonly task: string; readonly phase: string; readonly why: string }
   | {
       readonly type: "progress"

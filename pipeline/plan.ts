@@ -2,7 +2,7 @@
 import { resolve } from "node:path"
 import { adaptationTasks } from "#pipeline/adaptation-plan.ts"
 import { evaluationTasks, hasTargetLabels, isEvaluated } from "#pipeline/evaluation-plan.ts"
-import { lastPretrained, pretrainingTasks } from "#pipeline/pretraining-plan.ts"
+import { isPretrained, startingTasks, startOf } from "#pipeline/pretraining-plan.ts"
 import type { RunConfig } from "#pipeline/run-file.ts"
 import type { Adapt } from "#pipeline/run-keys.ts"
 import { folderOf, mainAdaptation, students, type Task, teachers } from "#pipeline/task-plan.ts"
@@ -10,7 +10,7 @@ import { folderOf, mainAdaptation, students, type Task, teachers } from "#pipeli
 const decodeTasks = (run: RunConfig): ReadonlyArray<Task> => {
   const { data, folder } = run
   const task = (domain: "source" | "target", split: string): Task => {
-    const { root, ...read } = data[domain]
+    const { root, ...read } = data[domain]!
     return {
       id: `decode/${domain}-${split}`,
       phase: "decode",
@@ -24,8 +24,9 @@ const decodeTasks = (run: RunConfig): ReadonlyArray<Task> => {
       ]
     }
   }
+  const source = isPretrained(run) ? [task("source", "train")] : []
   const tests = hasTargetLabels(run) ? [task("target", "query"), task("target", "gallery")] : []
-  return [task("source", "train"), task("target", "train"), ...tests]
+  return [...source, task("target", "train"), ...tests]
 }
 
 /** The adaptations of a run by name, the variants first, as they are shown. */
@@ -41,15 +42,22 @@ export interface ScoreRow {
   readonly tasks: ReadonlyArray<string>
 }
 
+/** Whether the students know a source when they start, and there are labels to score them by as they are: direct transfer. */
+const isTransferScored = (run: RunConfig) =>
+  hasTargetLabels(run) && (run.data.source !== undefined || run.pretrain.checkpoints !== undefined)
+
 const sourceOnly: ScoreRow = {
   name: "source-only",
   epoch: 0,
   tasks: students.map((student) => `evaluate/source-only/${student}`)
 }
 
-/** The rows of the score table by epoch: source only, and each adaptation after each evaluated epoch; none without labels. */
+/**
+ * The rows of the score table by epoch: source only, where there was one, and each adaptation after each evaluated epoch; none
+ * without labels.
+ */
 export const scoreRows = (run: RunConfig): ReadonlyArray<ScoreRow> => [
-  ...(hasTargetLabels(run) ? [sourceOnly] : []),
+  ...(isTransferScored(run) ? [sourceOnly] : []),
   ...adaptations(run).flatMap(([name, { epochs, meanTeachers }]) =>
     Array.from({ length: epochs }, (_, i) => i + 1)
       .filter((epoch) => isEvaluated(run, epoch, epochs))
@@ -63,13 +71,13 @@ export const scoreRows = (run: RunConfig): ReadonlyArray<ScoreRow> => [
 
 const sourceOnlyTasks = (run: RunConfig): ReadonlyArray<Task> =>
   students.flatMap((student) =>
-    evaluationTasks(run, "source-only", (stage) => `${stage}/source-only`, student, lastPretrained(run, student))
+    evaluationTasks(run, "source-only", (stage) => `${stage}/source-only`, student, startOf(run, student))
   )
 
 /** All tasks of a run; each comes after those whose outputs it takes. */
 export const planTasks = (run: RunConfig): ReadonlyArray<Task> => [
   ...decodeTasks(run),
-  ...pretrainingTasks(run),
-  ...(hasTargetLabels(run) ? sourceOnlyTasks(run) : []),
+  ...startingTasks(run),
+  ...(isTransferScored(run) ? sourceOnlyTasks(run) : []),
   ...adaptations(run).flatMap(([name, adapt]) => adaptationTasks(run, name, adapt))
 ]

@@ -85,13 +85,13 @@ const DataSetRef = Schema.Struct({
 }).check(cameraPatternFits)
 
 const Data = Schema.Struct({
-  source: required(
+  source: optional(
     DataSetRef.check(
       Schema.makeFilter(
         ({ format }) => formatOf(format).labelled || `a source needs labels, which format ${format} does not have`
       )
     ),
-    "The labelled camera network."
+    "The labelled camera network; without one there is no pre-training, and adaptation is unsupervised."
   ),
   target: required(
     DataSetRef,
@@ -101,7 +101,21 @@ const Data = Schema.Struct({
   width: withDefault(PositiveInt, 128, "Of the images, in pixels.")
 })
 
+const CheckpointName = Schema.NonEmptyString
+
+const Model = Schema.Struct({
+  ...ModelConfig.fields,
+  weights: optional(
+    CheckpointName,
+    "A checkpoint file (PyTorch's .pth, .safetensors or a checkpoint.arrow), relative to the run file: the weights that both students start from, as of ImageNet. What it does not hold, such as the head, is drawn."
+  )
+})
+
 const Pretrain = Schema.Struct({
+  checkpoints: optional(
+    Schema.Tuple([CheckpointName, CheckpointName]),
+    "Checkpoint files of the two students, relative to the run file. Adaptation starts from them: nothing is pre-trained, and neither the source's images nor `model.weights` are read."
+  ),
   epochs: withDefault(PositiveInt, 80, "Epochs of the pre-training."),
   iterations: withDefault(PositiveInt, 200, "Iterations of an epoch."),
   ...batchFields,
@@ -238,7 +252,7 @@ const Engine = Schema.Struct({
 export const variantName = /^[a-z0-9][a-z0-9-]*$/u
 
 /** Names of variants that the folders and the table of a run have already. */
-export const taken = ["decode", "pretrain", "embed", "cluster", "train", "evaluate", "source-only", "mmt"]
+export const taken = ["decode", "pretrain", "embed", "cluster", "train", "evaluate", "start", "source-only", "mmt"]
 
 const Variants = Schema.Record(
   Schema.String.check(Schema.isPattern(variantName)),
@@ -250,7 +264,9 @@ export const Extends = Schema.Union([Schema.NonEmptyString, Schema.Array(Schema.
 /** The keys whose values are paths: relative to the file in which they stand. */
 export const pathKeys = [
   ["data", "source", "root"],
-  ["data", "target", "root"]
+  ["data", "target", "root"],
+  ["model", "weights"],
+  ["pretrain", "checkpoints"]
 ] as const
 
 export const RunFile = Schema.Struct({
@@ -261,7 +277,7 @@ export const RunFile = Schema.Struct({
   ),
   seed: withDefault(Schema.Int, 1, "Everything random in the run follows from it."),
   data: required(Data, "The camera networks, and the size of their images."),
-  model: withDefault(ModelConfig, { backbone: "resnet-small" }, "The networks."),
+  model: withDefault(Model, { backbone: "resnet-small" }, "The networks."),
   pretrain: withDefault(Pretrain, {}, "The supervised training on the source: run twice, from two seeds."),
   adapt: withDefault(Adapt, {}, "The adaptation to the target by mutual mean-teaching."),
   evaluate: withDefault(Evaluation, {}, "How networks are scored on the target's test set, and when."),

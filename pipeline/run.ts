@@ -11,8 +11,10 @@ import { WriteFailed } from "#pipeline/arrow-file.ts"
 import { keepEvent, type RunEvent, RunListener } from "#pipeline/events.ts"
 import { keyOf, readManifest, type StepRecord, type TaskRecord, writeManifest, writeWhole } from "#pipeline/manifest.ts"
 import { planTasks } from "#pipeline/plan.ts"
+import { isPretrained } from "#pipeline/pretraining-plan.ts"
 import { keptRunFile, type RunConfig } from "#pipeline/run-file.ts"
 import { ProgressListener } from "#pipeline/stage.ts"
+import { checkStartingWeights } from "#pipeline/starting-weights.ts"
 import { digestsOf, missingInput, stale, stepRecords, type TaskState, taskState } from "#pipeline/state.ts"
 import { runTask } from "#pipeline/task.ts"
 import type { Task } from "#pipeline/task-plan.ts"
@@ -142,13 +144,14 @@ const writeFailures = Effect.catchDefect((defect: unknown) =>
   defect instanceof WriteFailed ? Effect.fail(defect) : Effect.die(defect)
 )
 
-/** Reads the folders of both data sets, so that what is wrong with one shows before anything is made. */
-const openDatasets = ({ data, folder }: RunConfig) =>
-  Effect.forEach(
-    [data.source, data.target],
-    ({ format, root, ...options }) => openDataset(format, resolve(folder, root), options),
-    { discard: true }
-  )
+/** Reads the folders of the data sets that are used, so that what is wrong with one shows before anything is made. */
+const openDatasets = (run: RunConfig) => {
+  const { data, folder } = run
+  const used = isPretrained(run) ? [data.source!, data.target] : [data.target]
+  return Effect.forEach(used, ({ format, root, ...options }) => openDataset(format, resolve(folder, root), options), {
+    discard: true
+  })
+}
 
 /**
  * Runs all that is not done yet. What fails leaves every finished task as it is, so that the same call goes on from
@@ -165,6 +168,7 @@ export const executeRun = Effect.fn("executeRun")(function* (config: RunConfig, 
   const manifest = yield* readManifest(folder)
   const tasks = planTasks(config)
   yield* openDatasets(config)
+  const weights = yield* checkStartingWeights(config)
   yield* removePartials(folder)
   yield* writeWhole(join(folder, "run.yaml"), keptRunFile(config, folder))
   const done = new Map<string, TaskRecord>()
@@ -195,6 +199,7 @@ export const executeRun = Effect.fn("executeRun")(function* (config: RunConfig, 
     { discard: true }
   )
   tell({ type: "run-started", run: config.name, tasks: tasks.length, done: manifest.size })
+  for (const event of weights) tell(event)
   const { intraOpThreads, interOpThreads } = yield* EngineThreads
   const engineThreads = {
     intraOpThreads: config.engine.threadsPerOp ?? intraOpThreads,

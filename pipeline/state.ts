@@ -4,7 +4,8 @@ import { stat } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Option, Schema } from "effect"
 import { openDataset } from "#data/dataset.ts"
-import { canonical, fileProblem, keyOf, type StepRecord, type TaskRecord } from "#pipeline/manifest.ts"
+import { CheckpointRefused, fileProblemOf } from "#model/checkpoint-files/refusal.ts"
+import { canonical, fileProblem, keyOf, type StepRecord, sha256Of, type TaskRecord } from "#pipeline/manifest.ts"
 import { mergedOver } from "#pipeline/settings.ts"
 import { type StageName, stageOf } from "#pipeline/stages.ts"
 import type { Source, Step, Task } from "#pipeline/task-plan.ts"
@@ -36,6 +37,12 @@ const datasetDigest = (step: Step) =>
     return hash.digest("hex")
   })
 
+const checkpointDigest = (file: string) =>
+  Effect.tryPromise({
+    try: () => sha256Of(file),
+    catch: (cause) => new CheckpointRefused({ file, problem: fileProblemOf(cause) })
+  })
+
 /** A step's parameters with the stage's defaults and this machine's own. */
 export const wholeParams = (step: Step): Effect.Effect<Readonly<Record<string, unknown>>> =>
   Schema.decodeUnknownEffect(stageOf(step.stage).params)({ ...step.params, ...step.local }).pipe(Effect.orDie)
@@ -46,6 +53,8 @@ const stepRecord = (step: Step, digests: Digests) =>
     for (const [port, sources] of Object.entries(step.inputs))
       inputs[port] = sources.flatMap((source) => digests(source.task, source.port)!)
     if (step.stage === "decode") inputs.dataset = [yield* datasetDigest(step)]
+    if (step.local?.weights)
+      inputs.weights = yield* Effect.forEach(step.local.weights as Array<string>, checkpointDigest)
     const whole = Object.entries(yield* wholeParams(step))
     const params = Object.fromEntries(whole.filter(([key]) => !(key in (step.local ?? {}))))
     return { stage: step.stage, version: stageOf(step.stage).version, params, inputs } satisfies StepRecord

@@ -110,6 +110,7 @@ const chain = (task: Task, run: string, files: Files, onStep: OnStep) =>
                 Effect.map(
                   Stream.runCollect(Stream.tap(stream, (row) => Effect.sync(() => onStep(row, waits)))),
                   (rows) => {
+                    if (rows.length === 0) return Stream.empty
                     const { batch, millis } = withoutTimes(rows)
                     stepMillis = millis
                     return Stream.make(batch)

@@ -3,6 +3,9 @@ import { Schema } from "effect"
 import { artifact } from "./artifact.ts"
 import { int32List, largeBinary, utf8 } from "./column.ts"
 
+/** Names of the optimizer's moments: which one, and of what. */
+export const optimizerTensor = /^adam\.([mv]):(.*)$/
+
 export const checkpoint = artifact(
   "checkpoint",
   {

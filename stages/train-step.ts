@@ -11,8 +11,9 @@ import { ModelConfig } from "#model/config.ts"
 import { LearningRateSchedule, learningRate } from "#model/learning-rate.ts"
 import { teacherOf } from "#model/mean-teacher.ts"
 import { BatchNotDivisible } from "#model/network.ts"
-import { Networks, type NetworksShape } from "#model/networks.ts"
+import { Networks } from "#model/networks.ts"
 import { LossSettings, mmtLoss } from "#model/objective.ts"
+import { startingNetworks } from "#model/starting-networks.ts"
 import { compiledTrainer, eagerTrainer, type Trainer } from "#model/trainer.ts"
 import { type Inlet, optionalPort, port, stage } from "#pipeline/stage.ts"
 import { batchOf, metadataOf, viewOf } from "#schemas/artifact.ts"
@@ -46,10 +47,18 @@ export const TrainStepParams = Schema.Struct({
   /** Runs each step as one call of a compiled graph; op by op it takes more than twice the time. */
   compiled: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(true))),
   /** Where no checkpoint is given: the students' architecture, and the seed of the first one's weights, others count on. */
-  initial: Schema.optionalKey(Schema.Struct({ model: ModelConfig, seed: Schema.Int }))
+  initial: Schema.optionalKey(Schema.Struct({ model: ModelConfig, seed: Schema.Int })),
+  /**
+   * Checkpoint files (PyTorch's .pth, .safetensors, a checkpoint.arrow), one for all initial networks or one for each: what
+   * they hold stands in the place of what is drawn, but for a classifier, whose classes are not those of the batches.
+   */
+  weights: Schema.optionalKey(Schema.Array(Schema.NonEmptyString))
 }).check(
-  Schema.makeFilter(({ students, meanTeachers, loss: { weights, softLabels } }) => {
+  Schema.makeFilter(({ students, meanTeachers, initial, weights: files, loss: { weights, softLabels } }) => {
     if (students.length === 0) return "students: expected at least one network"
+    if (files && initial === undefined) return "weights: expected `initial` beside, which says the networks' model"
+    if (files && files.length !== 1 && files.length !== students.length)
+      return `weights: expected one file, or ${students.length}, one for each of the students`
     if (Object.values(weights).every((weight) => weight === 0)) return "loss.weights: expected one above 0 at least"
     const softWeight = weights.softIdentity + weights.softTriplet
     if (softWeight > 0 && softLabels === "mean-teachers" && !meanTeachers)
@@ -82,22 +91,6 @@ export class BatchUnusable extends Schema.TaggedError<BatchUnusable>()("BatchUnu
     return `${this.source}: ${this.problem}`
   }
 }
-
-/** The students and their teachers, from the checkpoint, the session or a seed. */
-const prepareNetworks = (networks: NetworksShape, params: typeof TrainStepParams.Type, classes: number) =>
-  Effect.gen(function* () {
-    const { students, initial, meanTeachers } = params
-    if (initial && networks.names().length === 0)
-      for (const [i, name] of students.entries()) networks.create(name, initial.model, classes, initial.seed + i)
-    const trained = yield* Effect.forEach(students, networks.get)
-    const teachers = meanTeachers
-      ? yield* Effect.forEach(trained, (student) => {
-          const name = teacherOf(student.name)
-          return networks.has(name) ? networks.get(name) : Effect.sync(() => networks.copy(student, name))
-        })
-      : []
-    return { trained, teachers }
-  })
 
 /** Classifier weights from cluster centroids: their rows L2-normalised, in the order of the labels, and their width. */
 const classifierFrom = (inlet: Inlet<typeof centroids>) =>
@@ -194,7 +187,7 @@ export const trainStepStage = stage({
   summary: "trains the students on batches, one optimizer step each",
   params: TrainStepParams,
   inputs: {
-    batches: port(batches, "a record batch an iteration"),
+    batches: port(batches, "a record batch an iteration; where there are none, the networks stay as they start"),
     checkpoint: optionalPort(checkpoint, "the networks to start from; without it, those of the session or fresh ones"),
     centroids: optionalPort(centroids, "clusters whose L2-normalised centroids become every network's classifier")
   },
@@ -210,12 +203,13 @@ export const trainStepStage = stage({
       if (inputs.checkpoint)
         yield* networks.load(yield* Stream.runCollect(inputs.checkpoint.batches), inputs.checkpoint.source)
       const classifier = inputs.centroids ? yield* classifierFrom(inputs.centroids) : undefined
+      const makeNetworks = yield* startingNetworks(networks, params)
       const source = inputs.batches.source
       const { students, loss, weightDecay, optimizer, schedule, epoch, iterations } = params
       let ready: { readonly trainer: Trainer; readonly classes: number; readonly size: string } | undefined
       const prepare = (batch: Batch, classes: number) =>
         Effect.gen(function* () {
-          const { trained, teachers } = yield* prepareNetworks(networks, params, classes)
+          const { trained, teachers } = yield* makeNetworks(classes)
           const all = [...trained, ...teachers]
           const unfit = all.find(({ dimension }) => classifier && dimension !== classifier.width)
           if (classifier && unfit) {
@@ -270,7 +264,12 @@ export const trainStepStage = stage({
         "train-metrics": inputs.batches.batches.pipe(
           Stream.rechunk(1),
           Stream.mapEffect(trainOn),
-          Stream.onEnd(Deferred.succeed(finished, undefined))
+          Stream.onEnd(
+            Effect.gen(function* () {
+              if (ready === undefined) yield* makeNetworks()
+              yield* Deferred.succeed(finished, undefined)
+            })
+          )
         ),
         checkpoint: Stream.fromEffect(saved)
       }

@@ -40,6 +40,22 @@ const viewOn = (isTTY: boolean) => {
 }
 
 describe("in a log", () => {
+  it("says what students start from", () => {
+    const { view, text } = viewOn(false)
+    const event = { type: "weights", student: "student-1", file: "a.pth", tensors: 318 } as const
+    view.listen({ ...event, initial: ["head"], leftOut: ["a", "b", "c", "d", "e"] })
+    view.listen({ ...event, initial: [], leftOut: [] })
+    expect(
+      text()
+        .split("\n")
+        .map((line) => line.slice(10))
+    ).toEqual([
+      "student-1 starts with 318 tensors of a.pth; not in it, so new: head; left out: a, b, c, d and 1 more",
+      "student-1 starts with 318 tensors of a.pth",
+      ""
+    ])
+  })
+
   it("is a line for each phase and training, and of progress every ten seconds", () => {
     const { view, time, text } = viewOn(false)
     for (const event of started) view.listen(event)

@@ -6,6 +6,7 @@ import { planTasks, type ScoreRow, scoreRows } from "#pipeline/plan.ts"
 import { parseRunFile, type RunConfig } from "#pipeline/run-file.ts"
 import type { Port } from "#pipeline/stage.ts"
 import { stageOf } from "#pipeline/stages.ts"
+import { wholeParams } from "#pipeline/state.ts"
 import type { Task } from "#pipeline/task-plan.ts"
 
 const data = "data: { source: { root: a }, target: { root: b } }\n"
@@ -22,10 +23,14 @@ const expectSound = (run: RunConfig) => {
   for (const task of tasks) {
     expect(before.has(task.id), `${task.id} is there once`).toBe(false)
     for (const step of task.steps) {
+      expect(Effect.runSync(wholeParams(step)), `${task.id}: parameters of ${step.stage}`).toMatchObject(
+        step.local ?? {}
+      )
       const ports = stageOf(step.stage).inputs as Readonly<Record<string, Port>>
       for (const [port, sources] of Object.entries(step.inputs)) {
         expect(ports, `${task.id}: ${step.stage} has the port`).toHaveProperty([port])
-        expect(sources.length).toBeGreaterThan(0)
+        // A student that is not trained has no batches.
+        if (port !== "batches") expect(sources.length).toBeGreaterThan(0)
         for (const source of sources) {
           const maker = before.get(source.task)
           expect(maker, `${task.id} takes ${source.task}, which comes before it`).toBeDefined()
@@ -52,6 +57,58 @@ const expectScored = ({ tasks }: ScoreRow, planned: ReadonlyMap<string, Task>) =
   expect(tasks).toHaveLength(2)
   for (const id of tasks) expect(chain(planned.get(id)!)).toBe("evaluate")
 }
+
+describe("a plan without pre-training", () => {
+  const ids = (run: RunConfig) => planTasks(run).map(({ id }) => id)
+  const start = (run: RunConfig) => planTasks(run).filter(({ phase }) => phase === "start" || phase === "pretrain")
+  const target = "data: { target: { root: b } }\n"
+  const of = (text: string) => Effect.runSync(parseRunFile(text, "/runs/plan.yaml"))
+
+  it("starts from drawn students where there is no source, and scores nothing before adaptation", () => {
+    const run = of(target)
+    expectSound(run)
+    expect(start(run).map(({ id }) => id)).toEqual(["start/student-1", "start/student-2"])
+    expect(start(run)[0]!.steps[0]).toMatchObject({ stage: "train-step", local: {}, inputs: { batches: [] } })
+    expect(ids(run).filter((id) => /source/.test(id))).toEqual([])
+    expect(scoreRows(run)[0]).toMatchObject({ name: "mmt", epoch: 1 })
+    const embed = planTasks(run).find(({ id }) => id === "embed/epoch-001/target-train")!.steps[0]!
+    expect(embed.inputs.checkpoint).toEqual([
+      { task: "start/student-1", port: "checkpoint" },
+      { task: "start/student-2", port: "checkpoint" }
+    ])
+  })
+
+  it("starts from model.weights, with another seed for each student, whose architecture does not know of them", () => {
+    const run = of(`${target}model: { backbone: resnet-50, weights: ../w/a.pth }`)
+    expectSound(run)
+    const steps = start(run).map((task) => task.steps[0]!)
+    expect(steps.map(({ local }) => local)).toEqual([{ weights: ["/w/a.pth"] }, { weights: ["/w/a.pth"] }])
+    const initial = steps.map(({ params }) => params.initial as { model: unknown; seed: number })
+    expect(initial.map(({ model }) => model)).toEqual([{ backbone: "resnet-50" }, { backbone: "resnet-50" }])
+    expect(initial[0]!.seed).not.toBe(initial[1]!.seed)
+  })
+
+  it("starts from pretrain.checkpoints, one each, and scores them as direct transfer without reading a source", () => {
+    const run = of(
+      `${data}pretrain: { checkpoints: [a.pth, /b.safetensors] }\nmodel: { backbone: resnet-50, weights: w.pth }`
+    )
+    expectSound(run)
+    expect(start(run).map((task) => task.steps[0]!.local)).toEqual([
+      { weights: ["/runs/a.pth"] },
+      { weights: ["/b.safetensors"] }
+    ])
+    expect(ids(run)).not.toContain("decode/source-train")
+    expect(scoreRows(run)[0]).toMatchObject({ name: "source-only", epoch: 0 })
+  })
+
+  it("pre-trains from model.weights where there is a source: in the first epoch alone", () => {
+    const run = of(`${data}model: { backbone: resnet-50, weights: w.pth }`)
+    expectSound(run)
+    const withWeights = start(run).filter(({ steps }) => steps.some(({ local }) => local?.weights))
+    expect(withWeights.map(({ id }) => id)).toEqual(["pretrain/student-1/epoch-001", "pretrain/student-2/epoch-001"])
+    expect(ids(run)).toContain("decode/source-train")
+  })
+})
 
 describe("any plan", () => {
   const small = fc.integer({ min: 1, max: 5 })

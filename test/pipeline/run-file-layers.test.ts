@@ -33,7 +33,7 @@ const problem = async (folder: string, file: string, overrides: ReadonlyArray<Ov
 }
 
 const roots = ({ data: { source, target }, folder }: RunConfig) =>
-  [source, target].map(({ root }) => resolve(folder, root))
+  [source!, target].map(({ root }) => resolve(folder, root))
 
 const base = `name: base
 seed: 4

@@ -144,7 +144,7 @@ variants:
     "are not called %s, as folders and rows of the run are",
     (name) => {
       expect(problems(`${data}variants: { ${name}: {} }`)).toBe(
-        `my.yaml: variant "${name}": expected another name; taken are decode, pretrain, embed, cluster, train, evaluate, source-only, mmt`
+        `my.yaml: variant "${name}": expected another name; taken are decode, pretrain, embed, cluster, train, evaluate, start, source-only, mmt`
       )
     }
   )
@@ -348,13 +348,21 @@ describe("files", () => {
     expect((await failure(home)).message).toBe(`${home}: it is a folder`)
   })
 
+  it("keep the way to checkpoint files", () => {
+    const text = `${data}model: { backbone: resnet-50, weights: w.pth }\npretrain: { checkpoints: [a.pth, /b.pth] }`
+    const run = Effect.runSync(parseRunFile(text, "/home/x/my.yaml"))
+    const kept = Effect.runSync(parseRunFile(keptRunFile(run, "/home/runs/my"), "/home/runs/my/run.yaml"))
+    expect(kept.model.weights).toBe("../../x/w.pth")
+    expect(kept.pretrain.checkpoints).toEqual(["../../x/a.pth", "/b.pth"])
+  })
+
   it("are kept in the run's folder so that the same run is read from there", async () => {
     const folder = join(home, "runs", "kept")
     const text = `${data}seed: 3\nadapt: { classes: 7 }\nvariants: { x: { pad: 1 } }`
     const run = Effect.runSync(parseRunFile(text, join(home, "kept.yaml"), [{ key: "adapt.epochs", value: 2 }]))
     const kept = Effect.runSync(parseRunFile(keptRunFile(run, folder), join(folder, "run.yaml")))
     const roots = ({ data: { source, target }, folder: from }: RunConfig) =>
-      [source, target].map(({ root }) => resolve(from, root))
+      [source!, target].map(({ root }) => resolve(from, root))
     expect(roots(kept)).toEqual([join(home, "a"), join(home, "b")])
     expect({ ...kept, data: run.data, folder: run.folder, given: run.given }).toEqual(run)
   })

@@ -1,6 +1,7 @@
 import type { RecordBatch } from "apache-arrow"
 import { Effect, Schema, Stream } from "effect"
 import { describe, expect, it } from "vitest"
+import { initialTensors } from "#model/initial.ts"
 import { Networks, type NetworksShape } from "#model/networks.ts"
 import { mmtLoss } from "#model/objective.ts"
 import { batchOf, viewOf } from "#schemas/artifact.ts"
@@ -9,7 +10,7 @@ import { checkpoint } from "#schemas/checkpoint.ts"
 import { centroids } from "#schemas/pseudo-labels.ts"
 import { trainMetrics } from "#schemas/train-metrics.ts"
 import { EmaUpdateParams, emaUpdateStage } from "#stages/ema-update.ts"
-import { TrainStepParams } from "#stages/train-step.ts"
+import { TrainStepParams, trainStepStage } from "#stages/train-step.ts"
 import { arrowBytes } from "../schemas/arrow-bytes.ts"
 import { drain, inlet, run } from "./run-stage.ts"
 import { startTraining, tinyBatch, tinyClasses, tinyDimension, tinyModel, tinyRows, tinySize } from "./tiny-training.ts"
@@ -47,6 +48,35 @@ describe("train-step", () => {
         }
         const { network } = viewOf(checkpoint, out.checkpoint[0]!)
         expect([...new Set(network)]).toEqual(["student-1", "student-2", "teacher-1", "teacher-2"])
+      })
+    ))
+
+  it("without batches gives the networks as they start: without classes, with teachers as copies", () =>
+    run(
+      Effect.gen(function* () {
+        const networks = yield* Networks
+        const out = yield* drain(yield* startTraining([]))
+        expect(out["train-metrics"]).toEqual([])
+        const { network, name, shape } = viewOf(checkpoint, out.checkpoint[0]!)
+        expect([...new Set(network)]).toEqual(["student-1", "student-2", "teacher-1", "teacher-2"])
+        expect(shape[name.indexOf("classifier.weight")]).toEqual([0, tinyDimension])
+        const fresh = yield* networks.get("student-2")
+        const drawn = initialTensors(tinyModel, 0, 2)
+        expect(fresh.read().get("backbone.conv1.weight")).toEqual(drawn.get("backbone.conv1.weight"))
+      })
+    ))
+
+  it("without batches and without networks says that there are none", () =>
+    run(
+      Effect.gen(function* () {
+        const none = { artifact: batches, source: "none.arrow", files: [], batches: Stream.empty }
+        const params = yield* Schema.decodeEffect(TrainStepParams)({})
+        const outlets = yield* trainStepStage.run(
+          { batches: none, checkpoint: undefined, centroids: undefined },
+          params
+        )
+        const error = yield* Effect.flip(Stream.runDrain(outlets["train-metrics"]))
+        expect(error._tag).toBe("NetworkMissing")
       })
     ))
 
