@@ -1,5 +1,6 @@
 /** `mmt`: the command line. */
 import { Command } from "effect/cli"
+import { checkpoint } from "#cli/checkpoint.ts"
 import { runCommandLine } from "#cli/command-line.ts"
 import { dataset } from "#cli/dataset.ts"
 import { engine } from "#cli/engine.ts"
@@ -15,7 +16,7 @@ const root = Command.make("mmt").pipe(
   Command.withDescription(
     "Unsupervised domain adaptation for person re-identification by Mutual Mean-Teaching, as stages that exchange Arrow files"
   ),
-  Command.withSubcommands([quickstart, run, plan, score, schema, stage, show, dataset, engine])
+  Command.withSubcommands([quickstart, run, plan, score, schema, stage, show, checkpoint, dataset, engine])
 )
 
 runCommandLine(root, (path) => `${path.join(" ")} --help`)

@@ -85,13 +85,13 @@ export const readManifest = (run: string): Effect.Effect<Map<string, TaskRecord>
 }
 
 /** Writes a file so that it is whole or not there: beside it, synced, renamed. */
-export const writeWhole = (file: string, text: string): Effect.Effect<void, WriteFailed> => {
+export const writeWhole = (file: string, content: string | Uint8Array): Effect.Effect<void, WriteFailed> => {
   const partial = `${file}.${process.pid}.partial`
   const write = async () => {
     await mkdir(dirname(file), { recursive: true })
     const handle = await open(partial, "w")
     try {
-      await handle.writeFile(text)
+      await handle.writeFile(content)
       await handle.sync()
     } finally {
       await handle.close()
