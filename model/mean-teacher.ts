@@ -14,6 +14,12 @@ export const teacherOf = (student: string): string => student.replace("student",
  */
 export const warmedUpAlpha = (step: number, momentum: number): number => Math.min(1 - 1 / (step + 1), momentum)
 
+/** α of an update, with or without the warm-up. */
+export const alphaOf = (
+  { momentum, warmup }: { readonly momentum: number; readonly warmup: boolean },
+  step: number
+): number => (warmup ? warmedUpAlpha(step, momentum) : momentum)
+
 /**
  * E[θ] ← α·E[θ] + (1 − α)·θ, for the parameters alone: BatchNorm's running statistics of a teacher come from its own
  * forward passes (equation 2 of the paper, and the original code).

@@ -60,7 +60,8 @@ export const mmtLoss: LossSettings = {
   distanceGradient: "full"
 }
 
-const termWeights = ({ weights }: LossSettings) =>
+/** The loss terms by name with their weights, in the order of `lossNames`. */
+export const termWeights = ({ weights }: LossSettings) =>
   [
     ["ce", weights.identity],
     ["tri", weights.triplet],

@@ -7,11 +7,13 @@ import { Effect } from "effect"
 import type { Random } from "#data/random.ts"
 import { compile, release, type StepSpec } from "#engine/compile.ts"
 import type { ProgramsShape } from "#engine/programs.ts"
+import { valuesOf } from "#engine/session.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import type { Adam } from "#model/adam.ts"
 import { moveTeacher } from "#model/mean-teacher.ts"
 import type { Network } from "#model/network.ts"
 import { type LossSettings, lossAndGradients, lossNames, parametersOf } from "#model/objective.ts"
+import { parameterSums } from "#model/parameter-sums.ts"
 
 export interface TrainerSpec {
   readonly students: ReadonlyArray<Network>
@@ -35,8 +37,8 @@ export interface Trainer {
     learningRate: number,
     draw: Random
   ) => ReadonlyMap<string, number>
-  /** E[θ] ← α·E[θ] + (1 − α)·θ. */
-  readonly moveTeachers: (alpha: number) => void
+  /** E[θ] ← α·E[θ] + (1 − α)·θ. Gives the weighted sums of the students' parameters, student by student. */
+  readonly moveTeachers: (alpha: number) => Float32Array
   /** Brings the values of all variables back from the graph's session. */
   readonly settle: () => void
 }
@@ -91,7 +93,7 @@ const stepsOf = (tf: TensorFlow, spec: TrainerSpec): Record<StepName, StepSpec> 
         const weights = [alpha, oneMinusAlpha] as [tfjs.Scalar, tfjs.Scalar]
         for (const [i, teacher] of teachers.entries())
           moveTeacher(tf, teacher.parameters, students[i]!.parameters, ...weights)
-        return { alpha: alpha! }
+        return { sums: tf.concat(students.map(({ parameters }) => parameterSums(tf, parameters))) }
       }
     }
   }
@@ -156,7 +158,8 @@ export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: T
         return named(spec, losses!)
       },
       moveTeachers: (alpha) =>
-        void program.run("ema-update", { alpha: Float32Array.of(alpha), oneMinusAlpha: Float32Array.of(1 - alpha) }),
+        program.run("ema-update", { alpha: Float32Array.of(alpha), oneMinusAlpha: Float32Array.of(1 - alpha) })
+          .sums as Float32Array,
       settle: () => {
         program.store(variables)
         count.settle()
@@ -185,7 +188,10 @@ export const eagerTrainer = (tf: TensorFlow, spec: TrainerSpec): Trainer => {
       return named(spec, values)
     },
     moveTeachers: (alpha) =>
-      tf.tidy(() => void steps["ema-update"].step({ alpha: tf.scalar(alpha), oneMinusAlpha: tf.scalar(1 - alpha) })),
+      valuesOf(
+        tf,
+        () => steps["ema-update"].step({ alpha: tf.scalar(alpha), oneMinusAlpha: tf.scalar(1 - alpha) }).sums!
+      ) as Float32Array,
     settle: count.settle
   }
 }

@@ -6,6 +6,7 @@ import { embeddings } from "./embeddings.ts"
 import { images } from "./images.ts"
 import { metrics, ranking } from "./metrics.ts"
 import { centroids, pseudoLabels } from "./pseudo-labels.ts"
+import { teacherUpdates } from "./teacher-updates.ts"
 import { trainMetrics } from "./train-metrics.ts"
 
 export const artifacts: ReadonlyArray<Artifact> = [
@@ -15,6 +16,7 @@ export const artifacts: ReadonlyArray<Artifact> = [
   pseudoLabels,
   centroids,
   trainMetrics,
+  teacherUpdates,
   checkpoint,
   metrics,
   ranking

@@ -1,9 +1,15 @@
 /** ema-update: with each training step, moves every mean teacher towards its student. */
 import { Deferred, Duration, Effect, Schema, Stream } from "effect"
-import { moveTeacher, teacherOf, warmedUpAlpha } from "#model/mean-teacher.ts"
+import { valuesOf } from "#engine/session.ts"
+import { alphaOf, moveTeacher, teacherOf } from "#model/mean-teacher.ts"
+import type { Network } from "#model/network.ts"
 import { Networks } from "#model/networks.ts"
+import { parameterSums } from "#model/parameter-sums.ts"
+import type { Trainer } from "#model/trainer.ts"
 import { optionalPort, port, stage } from "#pipeline/stage.ts"
+import { batchOf } from "#schemas/artifact.ts"
 import { checkpoint } from "#schemas/checkpoint.ts"
+import { teacherUpdates } from "#schemas/teacher-updates.ts"
 import { trainMetrics, withTimeAdded } from "#schemas/train-metrics.ts"
 
 export const EmaUpdateParams = Schema.Struct({
@@ -28,9 +34,31 @@ export const EmaUpdateParams = Schema.Struct({
   })
 )
 
+/** An update that was done: its number, its α, and the sums of the students' parameters. */
+interface Update {
+  readonly update: number
+  readonly alpha: number
+  readonly sums: Float32Array
+}
+
+const updatesBatch = (updates: ReadonlyArray<Update>, students: ReadonlyArray<Network>) => {
+  const parameters = students.flatMap(({ name, parameters }) => [...parameters.keys()].map((key) => `${name}/${key}`))
+  const studentSums = new Float32Array(updates.length * parameters.length)
+  for (const [row, { sums }] of updates.entries()) studentSums.set(sums, row * parameters.length)
+  return batchOf(
+    teacherUpdates,
+    {
+      update: Int32Array.from(updates, ({ update }) => update),
+      alpha: Float64Array.from(updates, ({ alpha }) => alpha),
+      studentSums
+    },
+    { parameters }
+  )
+}
+
 export const emaUpdateStage = stage({
   name: "ema-update",
-  version: 1,
+  version: 2,
   summary: "moves each mean teacher towards its student, once for each row of train-metrics",
   params: EmaUpdateParams,
   inputs: {
@@ -39,7 +67,8 @@ export const emaUpdateStage = stage({
   },
   outputs: {
     "train-metrics": port(trainMetrics, "the same rows, once their update is done and its time added to the step's"),
-    checkpoint: port(checkpoint, "the networks after the last update")
+    checkpoint: port(checkpoint, "the networks after the last update"),
+    "teacher-updates": port(teacherUpdates, "a row for each update, by which it can be checked")
   },
   run: (inputs, { students, momentum, warmup, when }) =>
     Effect.gen(function* () {
@@ -47,24 +76,29 @@ export const emaUpdateStage = stage({
       if (inputs.checkpoint) {
         yield* networks.load(yield* Stream.runCollect(inputs.checkpoint.batches), inputs.checkpoint.source)
       }
-      const nextAlpha = () => {
-        const step = networks.teacherStep++
-        return warmup ? warmedUpAlpha(step, momentum) : momentum
+      const updates: Array<Update> = []
+      const nextAlpha = () => alphaOf({ momentum, warmup }, networks.teacherStep)
+      const note = (alpha: number, sums: Float32Array) =>
+        void updates.push({ update: networks.teacherStep++, alpha, sums })
+      const byTrainer = (trainer: Trainer) => {
+        const alpha = nextAlpha()
+        note(alpha, trainer.moveTeachers(alpha))
       }
       const update = Effect.gen(function* () {
+        if (networks.trainer) return byTrainer(networks.trainer)
+        const { tf } = networks.session
         const alpha = nextAlpha()
-        if (networks.trainer) return networks.trainer.moveTeachers(alpha)
-        for (const name of students) {
-          const student = yield* networks.get(name)
-          const teacher = yield* networks.get(teacherOf(name))
-          moveTeacher(networks.session.tf, teacher.parameters, student.parameters, alpha)
-        }
+        const moved = yield* Effect.forEach(students, networks.get)
+        for (const { name, parameters } of moved)
+          moveTeacher(tf, (yield* networks.get(teacherOf(name))).parameters, parameters, alpha)
+        const sums = () => tf.concat(moved.map(({ parameters }) => parameterSums(tf, parameters)))
+        note(alpha, valuesOf(tf, sums) as Float32Array)
       })
       /** Updates that came before their step, whose rows are still to come. */
       let early = 0
       if (when === "before-forward")
         networks.beforeStep = (trainer) => {
-          trainer.moveTeachers(nextAlpha())
+          byTrainer(trainer)
           early++
         }
       const updateOf = Effect.suspend(() => (early > 0 ? Effect.sync(() => void early--) : update))
@@ -81,6 +115,11 @@ export const emaUpdateStage = stage({
         ),
         checkpoint: Stream.fromEffect(
           Effect.andThen(Deferred.await(finished), () => Effect.sync(() => networks.save({ optimizer: false })))
+        ),
+        "teacher-updates": Stream.fromEffect(
+          Effect.andThen(Deferred.await(finished), () =>
+            Effect.map(Effect.forEach(students, networks.get), (of) => updatesBatch(updates, of))
+          )
         )
       }
     })

@@ -76,6 +76,7 @@ describe("mmt run", () => {
         `${folder}cluster/${epoch}/centroids.arrow`,
         `${folder}train/${epoch}/train-metrics.arrow`,
         `${folder}train/${epoch}/checkpoint.arrow`,
+        ...(network === "teacher" ? [`${folder}train/${epoch}/teacher-updates.arrow`] : []),
         ...[1, 2].flatMap((n) => evaluation(folder, epoch, `${network}-${n}`))
       ])
     const evaluation = (folder: string, epoch: string, network: string) => [
@@ -359,7 +360,7 @@ describe("mmt stage", () => {
     await stage("train-step", "train", ...batches, ...students, ...centroids, ...params)
     const trained = ["train-metrics", "checkpoint"].flatMap((port) => ["--in", `${port}=${out("train")}/${port}.arrow`])
     const written = await stage("ema-update", "ema", ...trained, ...settings("train/epoch-001", "ema-update"))
-    expect(written).toEqual(["checkpoint.arrow", "train-metrics.arrow"])
+    expect(written).toEqual(["checkpoint.arrow", "teacher-updates.arrow", "train-metrics.arrow"])
     const networks = (file: string) => [...new Set(tableOf(file).getChild("network")!)]
     expect(networks(out("ema/checkpoint.arrow"))).toEqual(["student-1", "student-2", "teacher-1", "teacher-2"])
     expect(sha256(out("ema/checkpoint.arrow"))).not.toBe(sha256(out("train/checkpoint.arrow")))

@@ -39,6 +39,7 @@ PINNED = {
     "pseudo-labels": ({"image": UTF8, "label": INT32}, set()),
     "centroids": ({"label": INT32, "size": INT32, "centroid": vector}, set()),
     "train-metrics": ({"epoch": INT32, "iteration": INT32, "learningRate": FLOAT32, "millis": FLOAT32}, set()),
+    "teacher-updates": ({"update": INT32, "alpha": FLOAT64, "studentSums": vector}, {"parameters"}),
     "checkpoint": (
         {"network": UTF8, "name": UTF8, "dtype": UTF8, "shape": int_list, "data": pa.types.is_large_binary},
         {"model"},

@@ -93,6 +93,7 @@ const metadata: Record<string, object> = {
   batches: { height: 4, width: 2, classes: 5, epoch: 1, iteration: 7 },
   embeddings: { networks: "teacher-1,teacher-2" },
   "pseudo-labels": { classes: 3 },
+  "teacher-updates": { parameters: ["student-1/classifier.weight"] },
   checkpoint: { model: "{}", optimizerStep: 3, teacherStep: 4 },
   ranking: { depth: 10 }
 }
