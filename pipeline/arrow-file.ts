@@ -77,7 +77,7 @@ export const checkedBatch = (
 }
 
 /** The record batches of one Arrow file (IPC file or stream format), one in memory at a time. */
-export const readBatches = (artifact: Artifact, file: string): Inlet["batches"] => {
+export const readBatches = (artifact: Artifact, file: string): Stream.Stream<RecordBatch, ArtifactError> => {
   const unreadable = (cause: unknown) =>
     new ArtifactUnreadable({ artifact: artifact.name, source: file, problem: readProblem(cause) })
   const opened = Effect.gen(function* () {
@@ -153,7 +153,7 @@ class ChunkWriter extends RecordBatchFileWriter {
  * An Arrow IPC file under way. It becomes visible under its name when it is finished, by a rename after fsync, so that a
  * kill or a failure leaves either nothing or a whole file.
  */
-const openArrowFile = (file: string) =>
+export const openArrowFile = (file: string) =>
   Effect.gen(function* () {
     const attempt = <A>(action: () => Promise<A>) => Effect.tryPromise({ try: action, catch: WriteFailed.of(file) })
     const partial = join(dirname(file), `.${basename(file)}.${process.pid}.partial`)

@@ -30,19 +30,22 @@ export const StepRecord = Schema.Struct({
 })
 export type StepRecord = typeof StepRecord.Type
 
+/** The files of one output port, or of what the tap kept of one kind. */
+export const OutputRecord = Schema.Struct({
+  artifact: Schema.String,
+  /** Column types by name. */
+  columns: Schema.Record(Schema.String, Schema.String),
+  files: Schema.Array(ArtifactFile)
+})
+export type OutputRecord = typeof OutputRecord.Type
+
 export const TaskRecord = Schema.Struct({
   /** Digest of `steps`: stage versions, parameters (the seed among them) and input digests. */
   key: Schema.String,
   steps: Schema.Array(StepRecord),
-  outputs: Schema.Record(
-    Schema.String,
-    Schema.Struct({
-      artifact: Schema.String,
-      /** Column types by name. */
-      columns: Schema.Record(Schema.String, Schema.String),
-      files: Schema.Array(ArtifactFile)
-    })
-  ),
+  outputs: Schema.Record(Schema.String, OutputRecord),
+  /** What the tap kept, by kind. A task stays done without it. */
+  taps: Schema.optionalKey(Schema.Record(Schema.String, OutputRecord)),
   engine: Schema.String,
   finished: Schema.String,
   seconds: Schema.Finite,

@@ -249,6 +249,16 @@ const Engine = Schema.Struct({
   opsAtOnce: optional(PositiveInt, "Ops that run at the same time; 2 where it is not given.")
 })
 
+const Audit = Schema.Struct({
+  tap: withDefault(
+    Schema.Array(Schema.Literals(["augment", "train-step"])),
+    [],
+    "What is kept of chosen iterations, in the folder `tap` of each task that trains: of `augment` the batches, of `train-step` the networks after the step and after the mean teachers' update. It changes no other byte of the run."
+  ),
+  every: withDefault(PositiveInt, 50, "The first iteration of each epoch, and every so many after it.")
+})
+export type Audit = typeof Audit.Type
+
 export const variantName = /^[a-z0-9][a-z0-9-]*$/u
 
 /** Names of variants that the folders and the table of a run have already. */
@@ -286,6 +296,7 @@ export const RunFile = Schema.Struct({
     {},
     "How the engine uses the machine. It changes results by rounding alone, so what is done stays done."
   ),
+  audit: withDefault(Audit, {}, "What a run keeps beside its artifacts, for `mmt audit`."),
   variants: withDefault(
     Variants,
     {},

@@ -9,14 +9,23 @@ import { Programs } from "#engine/programs.ts"
 import { EngineThreads } from "#engine/session.ts"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
 import { keepEvent, type RunEvent, RunListener } from "#pipeline/events.ts"
-import { keyOf, readManifest, type StepRecord, type TaskRecord, writeManifest, writeWhole } from "#pipeline/manifest.ts"
+import {
+  keyOf,
+  type OutputRecord,
+  readManifest,
+  type StepRecord,
+  type TaskRecord,
+  writeManifest,
+  writeWhole
+} from "#pipeline/manifest.ts"
 import { planTasks } from "#pipeline/plan.ts"
 import { isPretrained } from "#pipeline/pretraining-plan.ts"
 import { keptRunFile, type RunConfig } from "#pipeline/run-file.ts"
+import type { Audit } from "#pipeline/run-keys.ts"
 import { ProgressListener } from "#pipeline/stage.ts"
 import { checkStartingWeights } from "#pipeline/starting-weights.ts"
 import { digestsOf, missingInput, stale, stepRecords, type TaskState, taskState } from "#pipeline/state.ts"
-import { runTask } from "#pipeline/task.ts"
+import { runTask, type TaskOutput } from "#pipeline/task.ts"
 import type { Task } from "#pipeline/task-plan.ts"
 import { viewOf } from "#schemas/artifact.ts"
 import { trainMetrics } from "#schemas/train-metrics.ts"
@@ -64,11 +73,21 @@ const trainingOf = (steps: ReadonlyArray<number>, waits: ReadonlyArray<number>) 
   return { training }
 }
 
+/** Outputs as the manifest has them: their files as seen from the run's folder. */
+const recorded = (outputs: Readonly<Record<string, TaskOutput>>, folder: string) =>
+  Object.fromEntries(
+    Object.entries(outputs).map(([port, { artifact, columns, files }]) => [
+      port,
+      { artifact, columns, files: files.map(({ file, ...rest }) => ({ path: relative(folder, file), ...rest })) }
+    ])
+  )
+
 /** Makes one task and gives its record; its progress goes to `tell`. */
 const makeTask = (
   task: Task,
   steps: ReadonlyArray<StepRecord>,
   folder: string,
+  audit: Audit,
   done: ReadonlyMap<string, TaskRecord>,
   tell: (event: RunEvent) => void
 ) =>
@@ -90,7 +109,7 @@ const makeTask = (
     }
     const files = (source: string, port: string) =>
       done.get(source)!.outputs[port]!.files.map(({ path }) => join(folder, path))
-    const { outputs, stepMillis, waitMillis } = yield* runTask(task, folder, files, onStep).pipe(
+    const { outputs, taps, stepMillis, waitMillis } = yield* runTask(task, folder, files, onStep, audit).pipe(
       Effect.provideService(ProgressListener, ({ done, total, note = "" }) =>
         tell({ type: "progress", task: id, phase, done, total: total || sum(inputRows.map(({ rows }) => rows)), note })
       )
@@ -100,12 +119,8 @@ const makeTask = (
     return {
       key: keyOf(steps),
       steps,
-      outputs: Object.fromEntries(
-        Object.entries(outputs).map(([port, { artifact, columns, files }]) => [
-          port,
-          { artifact, columns, files: files.map(({ file, ...rest }) => ({ path: relative(folder, file), ...rest })) }
-        ])
-      ),
+      outputs: recorded(outputs, folder),
+      ...(Object.keys(taps).length > 0 ? { taps: recorded(taps, folder) } : {}),
       engine: `tensorflow ${tensorflowVersion}, threads an op: ${intraOpThreads}, ops at a time: ${interOpThreads}`,
       finished: new Date().toISOString(),
       seconds,
@@ -116,7 +131,9 @@ const makeTask = (
 /** Removes files of a task's earlier result that its new one does not have. */
 const removeLeftovers = (folder: string, was: TaskRecord | undefined, now: TaskRecord) => {
   const paths = (record: TaskRecord) =>
-    Object.values(record.outputs).flatMap(({ files }) => files.map(({ path }) => path))
+    [record.outputs, record.taps ?? {}]
+      .flatMap(Object.values<OutputRecord>)
+      .flatMap(({ files }) => files.map(({ path }) => path))
   const kept = new Set(paths(now))
   const left = was ? paths(was).filter((path) => !kept.has(path)) : []
   return Effect.promise(() => Promise.all(left.map((path) => rm(join(folder, path), { force: true }))))
@@ -185,7 +202,7 @@ export const executeRun = Effect.fn("executeRun")(function* (config: RunConfig, 
           return done.set(id, state.record)
         }
         tell({ type: "task-started", task: id, phase, why: whyOf(state) })
-        const made = yield* makeTask(task, steps, folder, done, tell).pipe(
+        const made = yield* makeTask(task, steps, folder, config.audit, done, tell).pipe(
           Effect.tapError((error) =>
             Effect.sync(() => tell({ type: "task-failed", task: id, phase, problem: error.message }))
           )

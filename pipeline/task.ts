@@ -4,14 +4,16 @@ import type { RecordBatch } from "apache-arrow"
 import { Effect, Layer, Stream } from "effect"
 import { Session } from "#engine/session.ts"
 import { Networks } from "#model/networks.ts"
-import { inletOf, writeBatches } from "#pipeline/arrow-file.ts"
+import { inletOf, type WriteFailed, writeBatches } from "#pipeline/arrow-file.ts"
+import type { Audit } from "#pipeline/run-keys.ts"
 import { type Inlet, type Port, UpstreamFailed } from "#pipeline/stage.ts"
 import { type AnyStage, type StageError, type StageServices, stageOf } from "#pipeline/stages.ts"
 import { wholeParams } from "#pipeline/state.ts"
+import { openTap, type Tapped } from "#pipeline/tap.ts"
 import type { Step, Task } from "#pipeline/task-plan.ts"
 import { trainMetrics, withoutTimes } from "#schemas/train-metrics.ts"
 
-type Batches = Stream.Stream<RecordBatch, StageError, StageServices>
+type Batches = Stream.Stream<RecordBatch, StageError | WriteFailed, StageServices>
 type Files = (task: string, port: string) => ReadonlyArray<string>
 
 /** How long the training waited for each batch, in milliseconds. */
@@ -76,6 +78,8 @@ const unwrapped = (error: unknown): unknown => (error instanceof UpstreamFailed 
 
 export interface TaskResult {
   readonly outputs: Readonly<Record<string, TaskOutput>>
+  /** What the tap kept, by kind. */
+  readonly taps: Readonly<Record<string, Tapped>>
   /** Of a task that trains: milliseconds of each step, and of the wait for its batch. */
   readonly stepMillis: ReadonlyArray<number>
   readonly waitMillis: ReadonlyArray<number>
@@ -90,14 +94,15 @@ export interface TaskOutput {
 /** Called with each row of train-metrics as it comes. */
 export type OnStep = (row: RecordBatch, waits: ReadonlyArray<number>) => void
 
-const chain = (task: Task, run: string, files: Files, onStep: OnStep) =>
+const chain = (task: Task, run: string, files: Files, onStep: OnStep, audit: Audit) =>
   Effect.gen(function* () {
     const waits: Array<number> = []
+    const tap = yield* openTap(audit, join(run, task.id))
     let before: Parameters<typeof inletsOf>[3]
     for (const step of task.steps) {
       const stage = stageOf(step.stage)
       const inlets = yield* inletsOf(step, stage, files, before, waits)
-      before = { stage, outlets: yield* stage.run(inlets, yield* wholeParams(step)) }
+      before = { stage, outlets: tap.on(stage.name, yield* stage.run(inlets, yield* wholeParams(step))) }
     }
     let stepMillis: ReadonlyArray<number> = []
     const write = ([port, stream]: readonly [string, Batches]) =>
@@ -129,13 +134,14 @@ const chain = (task: Task, run: string, files: Files, onStep: OnStep) =>
       })
     // Side by side: the outlets of a stage share one computation.
     const outputs = yield* Effect.forEach(Object.entries(before!.outlets), write, { concurrency: "unbounded" })
-    return { outputs: Object.fromEntries(outputs), stepMillis, waitMillis: waits } satisfies TaskResult
+    const taps = yield* tap.finish
+    return { outputs: Object.fromEntries(outputs), taps, stepMillis, waitMillis: waits } satisfies TaskResult
   })
 
 /** Runs the task's stages and writes its artifacts below the run's folder; its networks are freed at the end. */
-export const runTask = (task: Task, run: string, files: Files, onStep: OnStep) => {
+export const runTask = (task: Task, run: string, files: Files, onStep: OnStep, audit: Audit) => {
   const session = Layer.fresh(Networks.layer.pipe(Layer.provideMerge(Session.layer)))
-  return chain(task, run, files, onStep).pipe(
+  return chain(task, run, files, onStep, audit).pipe(
     Effect.scoped,
     Effect.provide(session, { local: true }),
     Effect.mapError((error) => unwrapped(error) as Exclude<typeof error, UpstreamFailed>)
