@@ -1,22 +1,43 @@
 /** `mmt`: the command line. */
 import { Command } from "effect/cli"
+import { audit } from "#cli/audit.ts"
 import { checkpoint } from "#cli/checkpoint.ts"
 import { runCommandLine } from "#cli/command-line.ts"
 import { dataset } from "#cli/dataset.ts"
+import { diff } from "#cli/diff.ts"
 import { engine } from "#cli/engine.ts"
+import { exportCommand } from "#cli/export.ts"
 import { plan } from "#cli/plan.ts"
 import { quickstart } from "#cli/quickstart.ts"
 import { run } from "#cli/run.ts"
 import { schema } from "#cli/schema.ts"
 import { score } from "#cli/score.ts"
 import { show } from "#cli/show.ts"
+import { sql } from "#cli/sql.ts"
 import { stage } from "#cli/stage.ts"
+import { trace } from "#cli/trace.ts"
 
 const root = Command.make("mmt").pipe(
   Command.withDescription(
     "Unsupervised domain adaptation for person re-identification by Mutual Mean-Teaching, as stages that exchange Arrow files"
   ),
-  Command.withSubcommands([quickstart, run, plan, score, schema, stage, show, checkpoint, dataset, engine])
+  Command.withSubcommands([
+    quickstart,
+    run,
+    plan,
+    score,
+    schema,
+    audit,
+    trace,
+    diff,
+    sql,
+    exportCommand,
+    stage,
+    show,
+    checkpoint,
+    dataset,
+    engine
+  ])
 )
 
 runCommandLine(root, (path) => `${path.join(" ")} --help`)

@@ -48,7 +48,7 @@ export interface ImageRows {
  * How many buffers a column of this type has in a record batch. String and binary views have any number of them; the
  * batch's header tells how many, view by view.
  */
-const bufferCount = (type: DataType, views: Iterator<number | bigint>, version: MetadataVersion): number => {
+export const bufferCount = (type: DataType, views: Iterator<number | bigint>, version: MetadataVersion): number => {
   const children = () => type.children.reduce((sum, child) => sum + bufferCount(child.type, views, version), 0)
   if (Is.isNull(type)) return 0
   if (Is.isUtf8View(type) || Is.isBinaryView(type)) return 2 + Number(views.next().value)

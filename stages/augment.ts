@@ -50,7 +50,7 @@ interface Labels {
 }
 
 /** Identities in ascending order are the classes; unknown people (−1) take no part. */
-const labelsOfPersons = (rows: ReadonlyArray<ImageRow>): Labels => {
+export const labelsOfPersons = (rows: ReadonlyArray<ImageRow>): Labels => {
   const persons = [...new Set(rows.map(({ person }) => person))].filter((person) => person >= 0).sort((a, b) => a - b)
   const classOf = new Map(persons.map((person, label) => [person, label]))
   return { label: rows.map(({ person }) => classOf.get(person) ?? -1), classes: persons.length }
@@ -77,6 +77,26 @@ const pseudoLabelsOf = (rows: ReadonlyArray<ImageRow>, inlet: Inlet<typeof pseud
     return { label, classes: label.reduce((a, b) => Math.max(a, b), -1) + 1 } satisfies Labels
   })
 
+/** How each view of an image is augmented. */
+export const augmentationOf = ({ flip, pad, erase, colorJitter, blur }: typeof AugmentParams.Type) => ({
+  flip,
+  pad,
+  erase,
+  ...(colorJitter && { colorJitter }),
+  ...(blur && { blur })
+})
+
+/** The rows of each batch of an epoch. */
+export const chosenRows = (
+  rows: ReadonlyArray<Pick<ImageRow, "camera">>,
+  labels: ReadonlyArray<number>,
+  { seed, epoch, identities, instances, iterations }: typeof AugmentParams.Type
+): ReadonlyArray<ReadonlyArray<number>> => {
+  const cameras = rows.map(({ camera }) => camera)
+  const batchSize = identities * instances
+  return Array.from(sampleBatches({ labels, cameras, instances, batchSize, seed, epoch }).take(iterations))
+}
+
 export const augmentStage = stage({
   name: "augment",
   version: 1,
@@ -93,12 +113,9 @@ export const augmentStage = stage({
       const { height, width, rows } = yield* imageRows(inputs.images.files)
       const inlet = inputs["pseudo-labels"]
       const { label, classes } = inlet ? yield* pseudoLabelsOf(rows, inlet) : labelsOfPersons(rows)
-      const { seed, epoch, identities, instances, views, normalisation, flip, pad, erase, colorJitter, blur } = params
-      const augmentation = { flip, pad, erase, ...(colorJitter && { colorJitter }), ...(blur && { blur }) }
-      const batchSize = identities * instances
-      const cameras = rows.map(({ camera }) => camera)
-      const sampler = sampleBatches({ labels: label, cameras, instances, batchSize, seed, epoch })
-      const chosen = Array.from(sampler.take(params.iterations))
+      const { seed, epoch, identities, instances, views, normalisation } = params
+      const augmentation = augmentationOf(params)
+      const chosen = chosenRows(rows, label, params)
       if (chosen.length === 0) {
         const source = inlet?.source ?? inputs.images.source
         const known = new Set(label.filter((l) => l >= 0)).size

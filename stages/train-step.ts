@@ -93,7 +93,7 @@ export class BatchUnusable extends Schema.TaggedError<BatchUnusable>()("BatchUnu
 }
 
 /** Classifier weights from cluster centroids: their rows L2-normalised, in the order of the labels, and their width. */
-const classifierFrom = (inlet: Inlet<typeof centroids>) =>
+export const classifierFrom = (inlet: Inlet<typeof centroids>) =>
   Effect.gen(function* () {
     const rows = (yield* Stream.runCollect(inlet.batches)).flatMap((batch) => {
       const { label, centroid } = viewOf(centroids, batch)

@@ -100,7 +100,7 @@ const cases: ReadonlyArray<
     ["run", "unknown.yaml"],
     2,
     [
-      'unknown.yaml: unknown key "colour"; known here: name, extends, seed, data, model, pretrain, adapt, evaluate, engine, variants'
+      'unknown.yaml: unknown key "colour"; known here: name, extends, seed, data, model, pretrain, adapt, evaluate, engine, audit, variants'
     ]
   ],
   [
@@ -135,7 +135,12 @@ const cases: ReadonlyArray<
     ["Unrecognized flag: --thread in command mmt run Did you mean this? --threads", "See `mmt run --help`."]
   ],
   ["no run file", ["run"], 2, ["Missing required argument: FILE", "See `mmt run --help`."]],
-  ["an unknown command", ["train"], 2, ['Unknown subcommand "train" for "mmt"', "See `mmt --help`."]],
+  [
+    "an unknown command",
+    ["train"],
+    2,
+    ['Unknown subcommand "train" for "mmt" Did you mean this? trace', "See `mmt --help`."]
+  ],
   [
     "no threads",
     ["run", "tiny.yaml", "--threads", "0"],
