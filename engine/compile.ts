@@ -112,10 +112,13 @@ const traceStep = (
         const value = trace.ref(variable)
         return [`^${graph.add("AssignVariableOp", [handle, value, `^${read}`], [typeOf("dtype", variable.dtype)])}`]
       })
-      return Object.entries(made).map(
+      const outputs = Object.entries(made).map(
         ([name, tensor]) =>
           [name, graph.add("Identity", [trace.ref(tensor), ...assignments], [typeOf("T", tensor.dtype)])] as const
       )
+      // A step's outputs are its caller's to free, whom nobody calls for a traced one.
+      tf.dispose(made)
+      return outputs
     })
     return { inputs: feeds, outputs }
   } finally {
