@@ -6,7 +6,7 @@ import { count, duration, progressLine } from "#cli/progress.ts"
 import { planImages, SYNTHETIC_SIZES } from "#data/synthetic/plan.ts"
 import { writeSynthetic } from "#data/synthetic/write.ts"
 
-/** Draws the synthetic pair into a folder, unless it holds that pair already, and says so. */
+/** Draws the synthetic pair into a folder, unless it holds that pair already; gives what there is to say of it. */
 export const writePair = Effect.fn("writePair")(function* (out: string, seed: number, force: boolean) {
   const progress = progressLine("drawing images", planImages(SYNTHETIC_SIZES).length)
   const start = performance.now()
@@ -14,11 +14,9 @@ export const writePair = Effect.fn("writePair")(function* (out: string, seed: nu
     Effect.ensuring(Effect.sync(progress.end))
   )
   const pair = `${count(made.images)} images, seed ${seed}`
-  yield* Console.log(
-    made.written
-      ? `wrote ${out} in ${duration((performance.now() - start) / 1000)} (${pair})`
-      : `${out} already holds this pair (${pair}): nothing to do`
-  )
+  return made.written
+    ? `wrote ${out} in ${duration((performance.now() - start) / 1000)} (${pair})`
+    : `${out} already holds this pair (${pair}): nothing to do`
 })
 
 const synthetic = Command.make(
@@ -37,7 +35,7 @@ const synthetic = Command.make(
       Flag.withDefault(false)
     )
   },
-  ({ force, out, seed }) => writePair(out, seed, force)
+  ({ force, out, seed }) => Effect.flatMap(writePair(out, seed, force), Console.log)
 ).pipe(
   Command.withShortDescription("Make the synthetic pair of camera networks"),
   Command.withDescription(

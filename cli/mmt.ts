@@ -1,5 +1,6 @@
 /** `mmt`: the command line. */
 import { Command } from "effect/cli"
+import { ablate } from "#cli/ablate.ts"
 import { audit } from "#cli/audit.ts"
 import { checkpoint } from "#cli/checkpoint.ts"
 import { runCommandLine } from "#cli/command-line.ts"
@@ -24,6 +25,7 @@ const root = Command.make("mmt").pipe(
   Command.withSubcommands([
     quickstart,
     run,
+    ablate,
     plan,
     score,
     schema,

@@ -9,6 +9,16 @@ import { runToTheEnd, threadsFlag } from "#cli/run.ts"
 
 const recipe = fileURLToPath(new URL("../recipes/quickstart.yaml", import.meta.url))
 
+/** Draws the synthetic pair of a seed, if it is not there, and gives the settings that name it as source and target. */
+export const drawnPair = Effect.fn("drawnPair")(function* (seed: number) {
+  const pair = join("runs", "synthetic", `seed-${seed}`)
+  yield* Console.error(yield* writePair(pair, seed, false))
+  return ["source", "target"].map((domain) => ({
+    key: `data.${domain}.root`,
+    value: join(process.cwd(), pair, domain)
+  }))
+})
+
 export const quickstart = Command.make(
   "quickstart",
   {
@@ -20,15 +30,10 @@ export const quickstart = Command.make(
   },
   Effect.fn("mmt quickstart")(function* ({ seed, threads }) {
     yield* ensureEngine
-    const pair = join("runs", "synthetic", `seed-${seed}`)
-    yield* writePair(pair, seed, false)
     const set = [
       { key: "name", value: `quickstart-seed-${seed}` },
       { key: "seed", value: seed },
-      ...["source", "target"].map((domain) => ({
-        key: `data.${domain}.root`,
-        value: join(process.cwd(), pair, domain)
-      }))
+      ...(yield* drawnPair(seed))
     ]
     yield* Console.error(`running ${recipe} with seed ${seed}`)
     yield* runToTheEnd(recipe, set, Option.none(), threads)

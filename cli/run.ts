@@ -8,7 +8,7 @@ import { scoreReport } from "#cli/score.ts"
 import { overrides, setFlag } from "#cli/set-flag.ts"
 import { RunListener } from "#pipeline/events.ts"
 import { executeRun } from "#pipeline/run.ts"
-import { readRunFile } from "#pipeline/run-file.ts"
+import { type RunConfig, readRunFile } from "#pipeline/run-file.ts"
 import { whyUnscored } from "#pipeline/score.ts"
 import type { Override } from "#pipeline/settings.ts"
 
@@ -25,6 +25,15 @@ export const outFlag = Flag.String("out").pipe(
 /** The folder of a run that is not given one. */
 export const runFolder = (out: Option.Option<string>, name: string) => Option.getOrElse(out, () => join("runs", name))
 
+/** Runs what is not done yet of a run and shows how far it is. */
+export const runInView = (config: RunConfig, folder: string, threads: number) => {
+  const view = runView()
+  return executeRun(config, folder, threads).pipe(
+    Effect.provideService(RunListener, view.listen),
+    Effect.ensuring(Effect.sync(view.end))
+  )
+}
+
 /** Runs a run file and prints the table of its scores. */
 export const runToTheEnd = Effect.fn("runToTheEnd")(function* (
   file: string,
@@ -36,11 +45,7 @@ export const runToTheEnd = Effect.fn("runToTheEnd")(function* (
   const folder = runFolder(out, config.name)
   const unscored = whyUnscored(config)
   if (unscored !== undefined) yield* Console.error(unscored)
-  const view = runView()
-  yield* executeRun(config, folder, threads).pipe(
-    Effect.provideService(RunListener, view.listen),
-    Effect.ensuring(Effect.sync(view.end))
-  )
+  yield* runInView(config, folder, threads)
   yield* Console.log(yield* scoreReport(folder))
 })
 
