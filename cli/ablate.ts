@@ -18,7 +18,7 @@ const scoreCells = ({ mean, min, max, seeds }: Spread) =>
   seeds.length === 1 ? [percent(mean)] : [percent(mean), `${percent(min)}–${percent(max)}`]
 
 /** The table in text; with several seeds each score is the mean over them, with the lowest and the highest. */
-const ablationTable = (rows: ReadonlyArray<AblationRow>, seeds: ReadonlyArray<number>) => {
+export const ablationTable = (rows: ReadonlyArray<AblationRow>, seeds: ReadonlyArray<number>) => {
   const heading = (score: string) => (seeds.length === 1 ? [score] : [score, "min–max"])
   const scores = table(
     ["target test, %", ...["mAP", "top-1", "best mAP", "its top-1"].flatMap(heading)],
