@@ -18,7 +18,7 @@ beforeAll(async () => {
   home = mkdtempSync(join(tmpdir(), "mmt-ablate-"))
   await drawPair(home)
   const brief = tinyRun.replace(/epochs: 2, iterations: 3/g, "epochs: 1, iterations: 1")
-  writeRunFile(home, brief)
+  writeRunFile(home, `${brief}  k1: 8\n`.replace("pad: 3 }\n  k1: 8", "pad: 3, k1: 8, eps: 0.9 }"))
   first = await mmt(home, ...args, "--json")
 })
 
@@ -33,6 +33,7 @@ const names = [
   "only-soft-losses",
   "without-hard-identity",
   "mmt",
+  "mmt-dbscan",
   "mmt-4"
 ]
 

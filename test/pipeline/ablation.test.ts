@@ -1,4 +1,5 @@
 /** The ablations: each row differs from MMT in what its name says, and scores over seeds are what they are called. */
+import { isDeepStrictEqual } from "node:util"
 import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
 import { ablationOf, ablationRows } from "#pipeline/ablation.ts"
@@ -15,7 +16,9 @@ const differences = async (text: string, classes?: ReadonlyArray<number>) => {
   return Object.fromEntries(
     variants.map(([name, settings]) => [
       name,
-      Object.fromEntries(Object.entries(settings).filter(([key, value]) => value !== adapt[key as keyof typeof adapt]))
+      Object.fromEntries(
+        Object.entries(settings).filter(([key, value]) => !isDeepStrictEqual(value, adapt[key as keyof typeof adapt]))
+      )
     ])
   )
 }
@@ -26,7 +29,8 @@ const table2 = {
   "without-soft-triplet": { softTriplet: 0 },
   "without-mean-teaching": { softLabels: "students", meanTeachers: false },
   "only-soft-losses": { softIdentity: 1, softTriplet: 1 },
-  "without-hard-identity": { softIdentity: 1 }
+  "without-hard-identity": { softIdentity: 1 },
+  "mmt-dbscan": { algorithm: "dbscan" }
 }
 
 describe("the rows of Table 2", () => {
