@@ -11,14 +11,14 @@ vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 let home: string
 let first: Ended
-const args = ["ablate", "tiny.yaml", "--classes", "4", "--seed", "7"]
+const args = ["ablate", "tiny.yaml", "--classes", "4", "--seed", "7", "--set", "adapt.k1=8", "--set", "adapt.eps=0.9"]
 const folder = () => join(home, "runs/ablation/tiny/seed-7")
 
 beforeAll(async () => {
   home = mkdtempSync(join(tmpdir(), "mmt-ablate-"))
   await drawPair(home)
   const brief = tinyRun.replace(/epochs: 2, iterations: 3/g, "epochs: 1, iterations: 1")
-  writeRunFile(home, `${brief}  k1: 8\n`.replace("pad: 3 }\n  k1: 8", "pad: 3, k1: 8, eps: 0.9 }"))
+  writeRunFile(home, brief)
   first = await mmt(home, ...args, "--json")
 })
 
