@@ -63,6 +63,7 @@ describe("the table", () => {
       name,
       epoch,
       tasks: [],
+      checkpoint: undefined,
       networks: networks.map(([mAP, top1]) => ({ mAP, "top-1": top1 })),
       mean: { mAP: mean(0), "top-1": mean(1) }
     } satisfies ScoredRow
