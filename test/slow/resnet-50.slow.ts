@@ -1,6 +1,6 @@
 /**
  * ResNet-50 at 256×128 through everything: pre-training, DBSCAN, two MMT iterations of four networks, evaluation, and its way to
- * PyTorch's names and back. It takes minutes and 6 GB: `npm run test:resnet50`.
+ * PyTorch's names and back. It takes minutes: `npm run test:resnet50`.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
