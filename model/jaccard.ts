@@ -11,7 +11,7 @@ import { type EncodingSettings, rankLength } from "#model/k-reciprocal.ts"
 import { type RowStep, workOnRows } from "#model/k-reciprocal-worker.ts"
 import { nearestCandidates } from "#model/neighbours.ts"
 import { emptyLists, type NormedPoints, squaredNorms } from "#model/rank-lists.ts"
-import { joined, type SparseRows, transposed } from "#model/sparse-rows.ts"
+import { joined, mirrored, type SparseRows, transposed } from "#model/sparse-rows.ts"
 
 /** Threads that share the rows; they change no result. */
 export const JaccardThreads = Context.Reference<number>("mmt/model/JaccardThreads", {
@@ -95,18 +95,12 @@ const encode = (tf: TensorFlow, given: Points, settings: EncodingSettings, work:
   Effect.gen(function* () {
     const { rows } = given
     const length = Math.min(rows, rankLength(settings))
-    const { count, indices, farthest } = yield* nearestCandidates(tf, given, Math.min(rows, length + spare), (done) =>
-      onShare(done / rows)
-    )
+    const scaled = settings.encoding === "official"
+    const wanted = Math.min(rows, length + spare)
+    const candidates = yield* nearestCandidates(tf, given, wanted, scaled, (done) => onShare(done / rows))
     const points = shared(given)
     const lists = emptyLists(rows, length)
-    const scaled = settings.encoding === "official"
-    yield* work({
-      step: "rank",
-      points,
-      candidates: { count, indices, farthest: scaled ? farthest : undefined },
-      lists
-    })
+    yield* work({ step: "rank", points, candidates, lists })
     const own = yield* work({ step: "encode", points, lists, settings })
     const averaged = settings.k2 === 1 ? own : yield* work({ step: "average", rows: own, lists, settings })
     return { rows: averaged, inverse: transposed(averaged), scales: lists.scales } satisfies Encoded
@@ -135,5 +129,5 @@ export const jaccardGraph = Effect.fn("jaccardGraph")(function* (
 ) {
   const work = yield* rowWork(points.rows)
   const { rows, inverse } = yield* encode(tf, points, settings, work, onShare)
-  return yield* work({ step: "jaccard", rows, inverse, limit: Math.fround(limit) })
+  return mirrored(yield* work({ step: "jaccard", rows, inverse, limit: Math.fround(limit) }))
 }, Effect.scoped)

@@ -150,7 +150,7 @@ export const averageRows = (
 }
 
 /**
- * Jaccard distances of each row to the others that share a neighbour with it and are no farther than `limit`: 1 − m/(2 − m),
+ * Jaccard distances of each row to later ones that share a neighbour with it and are no farther than `limit`: 1 − m/(2 − m),
  * m the sum of the smaller ones of two weights. All that are missing have distance 1. `inverse` is the transpose of the rows.
  */
 export const jaccardRows = (
@@ -162,13 +162,19 @@ export const jaccardRows = (
 ): SparsePart => {
   const shared = new Float64Array(starts.length - 1)
   const touched = new Int32Array(starts.length - 1)
+  // Of each neighbour, where the rows begin that are later than the present one.
+  const later = inverse.starts.slice()
   const out = new PartWriter(to - from)
   for (let row = from; row < to; row++) {
     let size = 0
     for (let at = starts[row]!; at < starts[row + 1]!; at++) {
       const weight = values[at]!
-      const end = inverse.starts[columns[at]! + 1]!
-      for (let i = inverse.starts[columns[at]!]!; i < end; i++) {
+      const column = columns[at]!
+      const end = inverse.starts[column + 1]!
+      let begin = later[column]!
+      while (begin < end && inverse.columns[begin]! <= row) begin++
+      later[column] = begin
+      for (let i = begin; i < end; i++) {
         const other = inverse.columns[i]!
         if (shared[other] === 0) touched[size++] = other
         shared[other]! += Math.min(weight, inverse.values[i]!)
@@ -179,7 +185,7 @@ export const jaccardRows = (
       const common = shared[other]!
       shared[other] = 0
       const distance = Math.fround(Math.max(0, 1 - common / (2 - common)))
-      if (other !== row && distance <= limit) out.add(other, distance)
+      if (distance <= limit) out.add(other, distance)
     }
     out.end()
   }

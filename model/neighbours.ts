@@ -13,8 +13,8 @@ export interface Candidates {
   readonly count: number
   /** Row-major, rows × count, nearest first as far as float32 tells: the point itself among them, as a rule. */
   readonly indices: Int32Array
-  /** Of each row the point farthest from it. */
-  readonly farthest: Int32Array
+  /** Of each row the point farthest from it, where it is asked for. */
+  readonly farthest: Int32Array | undefined
 }
 
 /** Distances that are held at once by each of two blocks; fewer make the matrix product slow. */
@@ -28,6 +28,7 @@ export const nearestCandidates = Effect.fn("nearestCandidates")(function* (
   tf: TensorFlow,
   { values, rows, dimension }: Points,
   count: number,
+  withFarthest: boolean,
   onRows: (done: number) => void
 ) {
   const most = Math.max(1, Math.floor(blockDistances / rows))
@@ -37,34 +38,32 @@ export const nearestCandidates = Effect.fn("nearestCandidates")(function* (
     Effect.sync(() =>
       tf.tidy(() => {
         const points = tf.tensor2d(values, [rows, dimension])
-        return [tf.variable(points), tf.variable(tf.mul(-0.5, tf.sum(tf.square(points), 1)))] as const
+        // A further column, which the product with a 1 adds on its way: an op of its own takes as long as a tenth of the product.
+        const halfNorms = tf.mul(-0.5, tf.sum(tf.square(points), 1, true)) as tfjs.Tensor2D
+        return [tf.variable(tf.concat([points, halfNorms], 1))]
       })
     ),
-    (declared) => Effect.sync(() => tf.dispose([...declared]))
+    (declared) => Effect.sync(() => tf.dispose(declared))
   )
-  const [points, halfNorms] = variables as readonly [tfjs.Tensor, tfjs.Tensor]
+  const [points] = variables as ReadonlyArray<tfjs.Tensor> as readonly [tfjs.Tensor2D]
   const program = yield* compile(tf, variables, {
     nearest: {
       inputs: Object.fromEntries(names.map((name) => [name, { shape: [height, dimension], dtype: "float32" }])),
       step: (blocks) => {
         const outputs = names.map((name) => {
+          const block = tf.concat([blocks[name] as tfjs.Tensor2D, tf.ones<tfjs.Rank.R2>([height, 1])], 1)
           // xy − ‖y‖²/2 is greatest where ‖x − y‖² is least.
-          const nearness = tf.add(
-            tf.matMul(blocks[name] as tfjs.Tensor2D, points as tfjs.Tensor2D, false, true),
-            halfNorms
-          )
-          return [
-            [`nearest ${name}`, tf.topk(nearness, count, true).indices],
-            [`farthest ${name}`, tf.argMin(nearness, 1)]
-          ] as const
+          const nearness = tf.matMul(block, points, false, true)
+          const nearest = [`nearest ${name}`, tf.topk(nearness, count, true).indices] as const
+          return withFarthest ? [nearest, [`farthest ${name}`, tf.argMin(nearness, 1)] as const] : [nearest]
         })
         return Object.fromEntries(outputs.flat())
       }
     }
   })
-  program.load([...variables])
+  program.load(variables)
   const indices = new Int32Array(new SharedArrayBuffer(rows * count * 4))
-  const farthest = new Int32Array(rows)
+  const farthest = withFarthest ? new Int32Array(rows) : undefined
   /** The rows of a block; after the last point, zeros. */
   const block = (start: number) => {
     const inside = values.subarray(start * dimension, Math.min(rows, start + height) * dimension)
@@ -79,7 +78,7 @@ export const nearestCandidates = Effect.fn("nearestCandidates")(function* (
     for (const name of names) {
       const inside = Math.max(0, Math.min(height, rows - startOf(name)))
       indices.set(found[`nearest ${name}`]!.subarray(0, inside * count), startOf(name) * count)
-      farthest.set(found[`farthest ${name}`]!.subarray(0, inside), startOf(name))
+      farthest?.set(found[`farthest ${name}`]!.subarray(0, inside), startOf(name))
     }
     onRows(Math.min(rows, start + sideBySide * height))
     yield* Effect.yieldNow

@@ -40,6 +40,7 @@ export const reranking = Effect.fn("reranking")(function* (
   const points = { values, rows: queries.rows + gallery.rows, dimension }
   const encoded: Encoded = yield* encodePoints(tf, points, settings, onShare)
   return (distances: Float32Array, from: number, to: number): void => {
+    // Queries come before the gallery, so a query finds all of the gallery among the later ones.
     const { lengths, columns, values: jaccard } = jaccardRows(encoded.rows, encoded.inverse, 1, from, to)
     let at = 0
     for (let row = 0; row < to - from; row++) {

@@ -82,6 +82,23 @@ export const transposed = ({ starts, columns, values }: SparseRows): SparseRows 
   return transpose
 }
 
+/** A symmetric matrix from its entries above the diagonal. */
+export const mirrored = (upper: SparseRows): SparseRows => {
+  const lower = transposed(upper)
+  const rows = upper.starts.length - 1
+  const whole = emptyRows(rows, 2 * upper.columns.length)
+  let to = 0
+  for (let row = 0; row < rows; row++) {
+    for (const { starts, columns, values } of [lower, upper])
+      for (let at = starts[row]!; at < starts[row + 1]!; at++) {
+        whole.columns[to] = columns[at]!
+        whole.values[to++] = values[at]!
+      }
+    whole.starts[row + 1] = to
+  }
+  return whole
+}
+
 /** Room for so many rows and entries, in memory that threads can share. */
 const emptyRows = (rows: number, entries: number): SparseRows => ({
   starts: new Int32Array(new SharedArrayBuffer(4 * (rows + 1))),

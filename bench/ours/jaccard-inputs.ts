@@ -1,4 +1,4 @@
-/** Writes embeddings.arrow, features of people seen 17 times each: node jaccard-inputs.ts FOLDER ROWS DIMENSION */
+/** Writes embeddings.arrow, features of people seen 17 times each: node jaccard-inputs.ts FOLDER ROWS DIMENSION NOISE */
 import { join } from "node:path"
 import { NodeRuntime } from "@effect/platform-node"
 import { Stream } from "effect"
@@ -10,11 +10,8 @@ import { clusteredFeatures } from "./clustered-features.ts"
 /** As in Market-1501's training images. */
 const imagesPerIdentity = 17
 
-/** Strong enough that some images are outliers and some clusters hold several people. */
-const noise = 3
-
-const [folder, ...sizes] = process.argv.slice(2) as [string, string, string]
-const [rows, dimension] = sizes.map(Number) as [number, number]
+const [folder, ...sizes] = process.argv.slice(2) as [string, string, string, string]
+const [rows, dimension, noise] = sizes.map(Number) as [number, number, number]
 const embedding = clusteredFeatures(rows, dimension, Math.round(rows / imagesPerIdentity), noise)
 const image = Array.from({ length: rows }, (_, row) => `${row}.jpg`)
 const zeros = new Int32Array(rows)
