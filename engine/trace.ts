@@ -48,23 +48,6 @@ const tracing = new WeakMap<Backend, Trace>()
 export const after = <T extends tfjs.Tensor>(tf: TensorFlow, x: T, earlier: tfjs.Tensor): T =>
   (tracing.get(backendOf(tf))?.after(x, earlier) ?? x) as T
 
-/**
- * Of a matrix product what comes out of it, which is known without it: of large matrices it takes long on zeros, too. Undefined of
- * other ops, and of inputs whose leading axes differ.
- */
-const productOutputs = (
-  name: string,
-  attributes: ReadonlyArray<OpAttribute>,
-  inputs: ReadonlyArray<tfjs.TensorInfo>
-) => {
-  const [a, b] = inputs
-  if (name !== "BatchMatMulV2" || String(a!.shape.slice(0, -2)) !== String(b!.shape.slice(0, -2))) return undefined
-  const value = (key: string) => attributes.find((attribute) => attribute.name === key)!.value
-  const rows = a!.shape.at(value("adj_x") ? -1 : -2)!
-  const columns = b!.shape.at(value("adj_y") ? -2 : -1)!
-  return [{ id: -1, shape: [...a!.shape.slice(0, -2), rows, columns], dtype: value("T") as number }]
-}
-
 export class Trace {
   readonly #tf: TensorFlow
   readonly #backend: Backend
@@ -148,7 +131,7 @@ export class Trace {
     const key = JSON.stringify([name, attributes, given, outputs])
     const made =
       this.#outputs.get(key) ??
-      productOutputs(name, attributes, inputs) ??
+      this.#known(name, attributes, inputs) ??
       this.#executeOnZeros(name, attributes, inputs, outputs)
     this.#outputs.set(key, made)
     return made.map((metadata, index) => {
@@ -157,6 +140,24 @@ export class Trace {
       this.#seen.push(tensor.dataId)
       return tensor
     })
+  }
+
+  /**
+   * What comes out of a matrix product, or of the choice of the largest: that is known without them, and of large matrices they
+   * take long on zeros, too. Undefined of other ops, and of products whose leading axes differ.
+   */
+  #known(name: string, attributes: Array<OpAttribute>, inputs: Array<tfjs.TensorInfo>) {
+    const value = (key: string) => attributes.find((attribute) => attribute.name === key)!.value
+    const [a, b] = inputs as [Info, Info]
+    const leading = a?.shape.slice(0, -2)
+    const dtype = () => value("T") as number
+    if (name === "BatchMatMulV2" && String(leading) === String(b.shape.slice(0, -2))) {
+      const rows = a.shape.at(value("adj_x") ? -1 : -2)!
+      return [{ id: -1, shape: [...leading, rows, b.shape.at(value("adj_y") ? -2 : -1)!], dtype: dtype() }]
+    }
+    if (name !== "TopKV2") return undefined
+    const shape = [...a.shape.slice(0, -1), (this.#backend.readSync(b.dataId) as Int32Array)[0]!]
+    return [dtype(), this.#backend.binding.TF_INT32].map((type) => ({ id: -1, shape, dtype: type }))
   }
 
   #executeOnZeros(name: string, attributes: Array<OpAttribute>, inputs: Array<tfjs.TensorInfo>, outputs: number) {

@@ -116,6 +116,8 @@ export const clusterMeans = ({ values, dimension }: Points, labels: Int32Array) 
     for (let d = 0, from = row * dimension, to = label * dimension; d < dimension; d++)
       sums[to + d]! += values[from + d]!
   }
-  const means = Float32Array.from(sums, (sum, at) => sum / sizes[Math.floor(at / dimension)]!)
-  return { sizes, centroids: means }
+  const centroids = new Float32Array(sums.length)
+  for (const [label, size] of sizes.entries())
+    for (let at = label * dimension; at < (label + 1) * dimension; at++) centroids[at] = sums[at]! / size
+  return { sizes, centroids }
 }

@@ -43,7 +43,7 @@ const dot = (own: Float64Array, values: Float32Array, start: number): number => 
 
 export const squaredNorms = ({ values, rows, dimension }: Points, norms: Float64Array): void => {
   for (let row = 0; row < rows; row++) {
-    const own = Float64Array.from(values.subarray(row * dimension, (row + 1) * dimension))
+    const own = new Float64Array(values.subarray(row * dimension, (row + 1) * dimension))
     norms[row] = dot(own, values, row * dimension)
   }
 }

@@ -63,7 +63,8 @@ const collectPoints = (inlet: Inlet<typeof embeddings>, batches: ReadonlyArray<R
     const views = batches.filter(({ numRows }) => numRows > 0).map((batch) => viewOf(embeddings, batch))
     const rows = views.reduce((sum, { image }) => sum + image.length, 0)
     const dimension = views[0] ? ownWidth(views[0].embedding, views[0].image.length) : 0
-    const values = new Float32Array(rows * dimension)
+    // One batch has them all as they are wanted; several are brought together.
+    const values = views.length === 1 ? views[0]!.embedding : new Float32Array(rows * dimension)
     let at = 0
     for (const { embedding, image } of views) {
       const width = ownWidth(embedding, image.length)
@@ -74,7 +75,7 @@ const collectPoints = (inlet: Inlet<typeof embeddings>, batches: ReadonlyArray<R
         const found = `column "embedding" of image "${image[Math.floor(wrong / width)]}" holds ${embedding[wrong]}`
         return yield* unusable(`${found}, expected finite numbers`)
       }
-      values.set(embedding, at)
+      if (values !== embedding) values.set(embedding, at)
       at += embedding.length
     }
     return { values, rows, dimension } satisfies Points
