@@ -43,7 +43,7 @@ export interface Program<Steps extends string> {
   readonly run: (step: Steps, inputs: Readonly<Record<string, Values>>) => Readonly<Record<string, Values>>
   /** Takes the values of these variables, in the order of those it was compiled with, into the session. */
   readonly load: (variables: ReadonlyArray<tfjs.Variable>) => void
-  /** Gives the session's values back to the variables. */
+  /** Gives the session's values back to the variables: to all that it was compiled with, or to the first ones of them. */
   readonly store: (variables: ReadonlyArray<tfjs.Variable>) => void
   /** Nodes of the graph. */
   readonly nodes: number
@@ -224,7 +224,7 @@ export const compile = <Steps extends string>(
         const outputs = call(
           [],
           [],
-          nodes.map(({ read }) => read)
+          nodes.slice(0, given.length).map(({ read }) => read)
         )
         for (const [index, metadata] of outputs.entries())
           assign(given[index]!, backendOf(tf).createOutputTensor(metadata))

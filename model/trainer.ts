@@ -22,6 +22,8 @@ export interface TrainerSpec {
   readonly adam: Adam
   readonly loss: LossSettings
   readonly weightDecay: number
+  /** Whether the optimizer's state is wanted after the training; it is where this is left out. */
+  readonly keepsMoments?: boolean
   /** Of one view: images, height, width. */
   readonly batch: readonly [images: number, height: number, width: number]
 }
@@ -138,6 +140,7 @@ const stepCount = ({ students, teachers }: TrainerSpec) => {
 /** A trainer whose steps are calls of one compiled program. */
 export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: TrainerSpec) =>
   Effect.gen(function* () {
+    const { keepsMoments = true } = spec
     const variables = variablesOf(spec)
     const program = yield* programs.of(programKey(spec), compile(tf, variables, stepsOf(tf, spec)), programFamily(spec))
     program.load(variables)
@@ -161,7 +164,7 @@ export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: T
         program.run("ema-update", { alpha: Float32Array.of(alpha), oneMinusAlpha: Float32Array.of(1 - alpha) })
           .sums as Float32Array,
       settle: () => {
-        program.store(variables)
+        program.store(keepsMoments ? variables : variables.slice(0, -momentsOf(spec).length))
         count.settle()
       }
     }

@@ -224,7 +224,8 @@ export const trainStepStage = stage({
           }
           if (classifier) for (const network of all) network.setClassifier(classifier.weights)
           const adam = networks.optimizer(trained, { ...adamDefaults, weightDecay }, optimizer === "fresh")
-          const spec = { students: trained, teachers, adam, loss, weightDecay, batch: batch.size }
+          const keepsMoments = optimizer === "continued"
+          const spec = { students: trained, teachers, adam, loss, weightDecay, keepsMoments, batch: batch.size }
           const trainer = params.compiled ? yield* compiledTrainer(programs, tf, spec) : eagerTrainer(tf, spec)
           networks.trainer = trainer
           return { trainer, classes: trained[0]!.classes(), size: String(batch.size) }
