@@ -10,6 +10,7 @@ import { engine } from "#cli/engine.ts"
 import { exportCommand } from "#cli/export.ts"
 import { plan } from "#cli/plan.ts"
 import { quickstart } from "#cli/quickstart.ts"
+import { report } from "#cli/report.ts"
 import { run } from "#cli/run.ts"
 import { schema } from "#cli/schema.ts"
 import { score } from "#cli/score.ts"
@@ -28,6 +29,7 @@ const root = Command.make("mmt").pipe(
     ablate,
     plan,
     score,
+    report,
     schema,
     audit,
     trace,

@@ -449,3 +449,61 @@ describe("pyarrow", () => {
     expect(err).toContain("evaluate/epoch-001/teacher-1/metrics.arrow: it is not there\n")
   })
 })
+
+describe("mmt report", () => {
+  const report = async (...args: ReadonlyArray<string>) => {
+    const ended = await mmt(home, "report", ...args)
+    expect(ended.code, ended.err).toBe(0)
+    return ended.out
+  }
+
+  it("writes one page, which asks for nothing, with the run's scores", async () => {
+    expect(await report("runs/tiny")).toMatch(/^wrote runs\/tiny\/report\.html: .*, \d+ s\n$/)
+    const page = readFileSync(join(run(), "report.html"), "utf8")
+    rmSync(join(run(), "report.html"))
+    const scores = tableOf(join(run(), "evaluate/epoch-002/teacher-1/metrics.arrow"))
+    const mAP = 100 * Number(scores.getChild("value")!.get([...scores.getChild("name")!].indexOf("mAP")))
+    expect(page.includes(`<td>${mAP.toFixed(1)} / `), `mAP ${mAP} of teacher-1`).toBe(true)
+    for (const part of ["scores", "training", "clusters", "map", "rankings", "stages", "run-file"])
+      expect(page.includes(`<section id="${part}"`), part).toBe(true)
+    expect(
+      page.includes('http-equiv="Content-Security-Policy" content="default-src &#39;none&#39;; img-src data:;')
+    ).toBe(true)
+    expect(page.match(/(?:src|href)="(?!data:|#)[^"]*"/g)).toBeNull()
+  })
+
+  it("shows several runs on one page, and one that is not done as far as it is", async () => {
+    const half = join(home, "runs/half")
+    cpSync(run(), half, { recursive: true })
+    const manifest = JSON.parse(readFileSync(join(half, "manifest.json"), "utf8"))
+    for (const id of Object.keys(manifest.tasks)) if (/epoch-002|source-only/.test(id)) delete manifest.tasks[id]
+    writeRunFile(half, JSON.stringify(manifest), "manifest.json")
+    await report("runs/tiny", "runs/half", "--out", "both.html")
+    const page = readFileSync(join(home, "both.html"), "utf8")
+    for (const label of ["tiny", "half"]) expect(page.includes(`<h3>${label}</h3>`), label).toBe(true)
+    rmSync(half, { recursive: true })
+  })
+
+  it("writes its charts as SVG and CSV", async () => {
+    expect(await report("runs/tiny", "--figures", "figures")).toMatch(/^wrote \d+ files to figures\n$/)
+    const files = filesBelow(join(home, "figures"))
+    for (const file of ["scores.csv", "map.svg", "map.csv", "rankings.svg"]) expect(files).toContain(file)
+    for (const file of files.filter((name) => name.endsWith(".svg"))) {
+      const svg = readFileSync(join(home, "figures", file), "utf8")
+      expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg" |^<svg [^>]*xmlns="/)
+      expect(svg).toMatch(/<(path|circle|rect|image)/)
+    }
+    const [head, ...lines] = readFileSync(join(home, "figures/scores.csv"), "utf8").trim().split("\n")
+    const at = head!.split(",").indexOf("mAP")
+    const row = lines.find((line) => line.startsWith("tiny,mmt,2,teacher-1,"))!
+    const scores = tableOf(join(run(), "evaluate/epoch-002/teacher-1/metrics.arrow"))
+    const mAP = Number(scores.getChild("value")!.get([...scores.getChild("name")!].indexOf("mAP")))
+    expect(Number(row.split(",")[at])).toBeCloseTo(100 * mAP, 10)
+  })
+
+  it("says what is no run", async () => {
+    const { code, err } = await mmt(home, "report", "pair")
+    expect(code).toBe(1)
+    expect(err).toContain("pair: is not a run's folder")
+  })
+})

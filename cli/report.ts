@@ -1,0 +1,61 @@
+/** `mmt report`: a page to look at, and figures for papers. */
+import { mkdir } from "node:fs/promises"
+import { join } from "node:path"
+import { Console, Effect, Option } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { duration } from "#cli/progress.ts"
+import { WriteFailed } from "#pipeline/arrow-file.ts"
+import { writeWhole } from "#pipeline/manifest.ts"
+import { figures } from "#report/figures.ts"
+import { page } from "#report/page.ts"
+import { readPageData } from "#report/read-page-data.ts"
+import { distinctlyLabelled, readRun } from "#report/run-data.ts"
+
+const size = (bytes: number) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`)
+
+export const report = Command.make(
+  "report",
+  {
+    runs: Argument.String("RUN").pipe(
+      Argument.withDescription("A run's folder; several are compared"),
+      Argument.atLeast(1)
+    ),
+    out: Flag.String("out").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription("The page's file; report.html in the first run's folder by default"),
+      Flag.optional
+    ),
+    figures: Flag.String("figures").pipe(
+      Flag.withMetavar("DIR"),
+      Flag.withDescription("Write each chart as SVG, with its numbers as CSV, into this folder in place of the page"),
+      Flag.optional
+    )
+  },
+  Effect.fn("mmt report")(function* ({ runs: folders, out, figures: figureFolder }) {
+    const start = performance.now()
+    const runs = distinctlyLabelled(yield* Effect.forEach(folders, readRun))
+    const data = yield* Effect.forEach(runs, readPageData)
+    if (Option.isSome(figureFolder)) {
+      const folder = figureFolder.value
+      yield* Effect.tryPromise({ try: () => mkdir(folder, { recursive: true }), catch: WriteFailed.of(folder) })
+      const made = figures(data)
+      for (const { file, text } of made) yield* writeWhole(join(folder, file), text)
+      return yield* Console.log(`wrote ${made.length} files to ${folder}`)
+    }
+    const text = page(data)
+    const file = Option.getOrElse(out, () => join(folders[0]!, "report.html"))
+    yield* writeWhole(file, text)
+    const seconds = (performance.now() - start) / 1000
+    yield* Console.log(`wrote ${file}: ${size(Buffer.byteLength(text))}, ${duration(seconds)}`)
+  })
+).pipe(
+  Command.withShortDescription("Write a page that shows a run"),
+  Command.withDescription(
+    "Writes one HTML file that needs no network: scores and curves, losses, clusters, a map of the target's embeddings, ranking strips, the stages with their times, the run file. A run that goes on is shown as far as it is."
+  ),
+  Command.withExamples([
+    { command: "mmt report runs/quickstart-seed-1", description: "Into runs/quickstart-seed-1/report.html" },
+    { command: "mmt report runs/a runs/b --out compared.html", description: "Two runs side by side" },
+    { command: "mmt report runs/a --figures figures", description: "Charts for a paper" }
+  ])
+)
