@@ -135,10 +135,9 @@ export const makeNetwork = (
   const specs = networkTensors(config, tensors.get(classifierName)!.shape[0]!)
   const kernels = new Set(specs.filter(({ kind }) => kind === "kernel").map((spec) => spec.name))
   const toEngine = (key: string, { values, shape }: HostTensor): tfjs.Tensor => {
-    if (!kernels.has(key)) return tf.tensor(values as Float32Array, [...shape], "float32")
-    const [output, input, height, width] = shape as FourNumbers
-    const turned = axesReversed(values as Float32Array, output, input, height * width)
-    return tf.tensor(turned, [height, width, input, output])
+    const tensor = tf.tensor(values as Float32Array, [...shape], "float32")
+    // By the engine, whose memory is freed at once: the collector would leave the kernels of all networks twice for a while.
+    return kernels.has(key) ? tf.transpose(tensor, [2, 3, 1, 0]) : tensor
   }
   const toHost = (key: string, value: tfjs.Tensor): HostTensor => {
     const values = value.dataSync() as Float32Array
