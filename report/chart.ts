@@ -68,7 +68,14 @@ const apart = (labels: ReadonlyArray<Label>): ReadonlyArray<Label> => {
 
 const longestLabel = 26
 
-const shortened = (text: string) => (text.length > longestLabel ? `${text.slice(0, longestLabel - 1)}…` : text)
+const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" })
+
+/** A name as it fits beside a line; letters and emoji of several code points stay whole. */
+const shortened = (text: string) => {
+  if (text.length <= longestLabel) return text
+  const letters = Array.from(graphemes.segment(text), ({ segment }) => segment)
+  return letters.length > longestLabel ? `${letters.slice(0, longestLabel - 1).join("")}…` : text
+}
 
 const lastFinite = (values: ReadonlyArray<number>) => values.findLast(Number.isFinite)
 
@@ -187,10 +194,11 @@ export const drawChart = (chart: Chart): Drawing => {
   const edge = size.width - right + 8
   const labels = apart(endLabels(chart, (value) => y.apply(value))).map((label) => labelText(label, edge))
   const described = `role="img" aria-label="${escaped(`${chart.title}. The same numbers are in the table below.`)}"`
+  // What is put in is given by functions: in a text, `$&` of a name would stand for what it replaces.
   const svg = plot.outerHTML
     .replace(/<style>[\s\S]*?<\/style>/, "")
-    .replace("<svg ", `<svg ${described} `)
-    .replace("</svg>", `<g font-size="11">${labels.join("")}</g></svg>`)
+    .replace("<svg ", () => `<svg ${described} `)
+    .replace("</svg>", () => `<g font-size="11">${labels.join("")}</g></svg>`)
   const xs = chart.x.values.map((value) => Math.round(x.apply(value) * 10) / 10)
   return { svg, places: { xs, top: size.top, bottom: size.height - size.bottom } }
 }

@@ -40,11 +40,15 @@ const inRun = (all: ReadonlyArray<ChartData>, { run }: ChartData, name: string) 
   return name === mainAdaptation ? run.label : `${run.label} ${name}`
 }
 
-const idOf = (...parts: ReadonlyArray<string>) =>
+/**
+ * Names of metrics and variants are of letters, digits and -, so they stay apart; what else a file holds cannot lead to
+ * another folder. A run is named by its number: labels may differ in signs alone.
+ */
+const idOf = (...parts: ReadonlyArray<string | number>) =>
   parts
     .join("-")
     .toLowerCase()
-    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/[^a-z0-9-]/g, "-")
 
 /** Every x that any of the curves has, ascending. */
 const unionOf = (all: ReadonlyArray<ReadonlyArray<number>>) => [...new Set(all.flat())].sort((a, b) => a - b)
@@ -114,12 +118,12 @@ const termNames: Readonly<Record<string, string>> = {
 export const lossCharts = (all: ReadonlyArray<ChartData>): ReadonlyArray<Chart> => {
   const phases = [...new Set(all.flatMap(({ losses }) => losses.map(({ phase }) => phase)))]
   return phases.flatMap((phase) =>
-    all.flatMap((data) =>
+    all.flatMap((data, i) =>
       data.losses
         .filter((curves) => curves.phase === phase)
         .map(
           ({ epoch, terms }): Chart => ({
-            id: idOf("loss", ...(all.length > 1 ? [data.run.label] : []), phase),
+            id: idOf("loss", phase, ...(all.length > 1 ? [i + 1] : [])),
             title: `Losses of ${all.length > 1 ? `${data.run.label}, ` : ""}${phase}`,
             about:
               "Each term before its weight, mean of the networks; total as it is minimised, weights and networks summed.",

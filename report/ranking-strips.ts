@@ -58,13 +58,17 @@ const option = (value: string | number, name: string, selected = false) =>
 
 /** The strips of all chosen queries with their filters. */
 export const rankingsFigure = (id: string, rankings: Rankings, queryPictures: Pictures, pictures: Pictures): Html => {
-  const { images, methods, of, queries } = rankings
+  const { images, methods, of, queries, reranked } = rankings
   const faces = { pictures, people: new Map(images.gallery.rows.map((row) => [row.image, row])) }
   const cameras = [...new Set(queries.map(({ camera }) => camera))].sort((a, b) => a - b)
   const last = methods.length - 1
   return html`<div class="rankings" id="${id}">
 <p>${queries.length} of ${of} queries, chosen by their average precision under ${methods[last]}: the worst first, some from the middle, the best.
-Each with the first ten of the gallery: ✓ right, ✗ wrong; junk (the query’s own identity on its own camera, detections of nobody) is shown where it lies and does not count.</p>
+Each with the first ten of the gallery: ✓ right, ✗ wrong; junk (the query’s own identity on its own camera, detections of nobody) ${
+    reranked
+      ? "does not count and is not shown, since the ranks are by re-ranked distances, which it has not."
+      : "is shown where it lies and does not count."
+  }</p>
 <div class="controls">
 <label>Ranked by <select name="method">${methods.map((name, i) => option(i, name, i === last))}${
     methods.length > 1 ? option("", "all of them") : ""

@@ -12,12 +12,12 @@ export interface Found {
   readonly image: string
   /** From 1; junk has none, since it does not count. */
   readonly rank: number | undefined
-  /** Squared Euclidean. */
+  /** By which the evaluation ranked: squared Euclidean, and with re-ranking its mix with the Jaccard distance. */
   readonly distance: number
   readonly verdict: "right" | "wrong" | "junk"
 }
 
-/** The first ranks of a query by one method, with the junk among them. */
+/** The first ranks of a query by one method, with the junk among them unless they are re-ranked. */
 export interface Strip {
   readonly method: string
   /** 0 to 1. */
@@ -42,6 +42,8 @@ export interface Rankings {
   readonly queries: ReadonlyArray<QueryStrips>
   /** Valid queries, of which these were chosen. */
   readonly of: number
+  /** Whether the ranks are by mixed distances; junk has none, so no junk is shown then. */
+  readonly reranked: boolean
   readonly images: { readonly query: ImageRows; readonly gallery: ImageRows }
 }
 
@@ -127,9 +129,14 @@ const withJunk = (ranked: ReadonlyArray<Found>, junk: ReadonlyArray<Found>) => {
   return [...among, ...ranked].sort((a, b) => a.distance - b.distance || (a.rank ?? 0) - (b.rank ?? 0))
 }
 
-/** Junk of a query: its own identity on its own camera, and detections of nobody. */
-const junkOf = (query: ImageRow, gallery: ImageRows) =>
-  gallery.rows.filter(({ person, camera }) => person === -1 || (person === query.person && camera === query.camera))
+/**
+ * Junk of a query: its own identity on its own camera, and detections of nobody. Re-ranking mixes the distances of what
+ * it ranks, so that a plain distance says nothing of where junk would lie; then none is given.
+ */
+const junkOf = (query: ImageRow, gallery: ImageRows, reranked: boolean) =>
+  reranked
+    ? []
+    : gallery.rows.filter(({ person, camera }) => person === -1 || (person === query.person && camera === query.camera))
 
 const stripsOf = Effect.fnUntraced(function* (
   run: RunData,
@@ -137,7 +144,9 @@ const stripsOf = Effect.fnUntraced(function* (
   rows: ReadonlyArray<ImageRow>,
   gallery: ImageRows
 ) {
-  const junk = new Map(rows.map((row) => [row.image, junkOf(row, gallery).map(({ image }) => image)]))
+  const junk = new Map(
+    rows.map((row) => [row.image, junkOf(row, gallery, run.config.evaluate.rerank).map(({ image }) => image)])
+  )
   const queryVectors = yield* embeddingsOf(run, method.task, "query", new Set(junk.keys()))
   const galleryVectors = yield* embeddingsOf(run, method.task, "gallery", new Set([...junk.values()].flat()))
   const strips = new Map<string, Strip>()
@@ -189,6 +198,7 @@ export const rankings = Effect.fn("rankings")(function* (run: RunData) {
       strips: strips.flatMap((of) => of.get(name) ?? [])
     })),
     of: last.queries.size,
+    reranked: run.config.evaluate.rerank,
     images: { query, gallery }
   } satisfies Rankings
 })

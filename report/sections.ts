@@ -1,5 +1,5 @@
 /** The parts of the report's page that are tables and text. */
-import { lastRows, type ScoredRow } from "#pipeline/score.ts"
+import { bestNetworks, lastRows, type ScoredRow } from "#pipeline/score.ts"
 import { mainAdaptation } from "#pipeline/task-plan.ts"
 import { csvLines } from "#report/chart.ts"
 import { Html, html } from "#report/html.ts"
@@ -13,19 +13,13 @@ const metricsOf = (runs: ReadonlyArray<RunData>) =>
     (name) => name !== "queries"
   )
 
-/** The epoch of a row's method that has the highest mAP on the test set. */
-const bestRow = (rows: ReadonlyArray<ScoredRow>, name: string) =>
-  rows
-    .filter((row) => row.name === name)
-    .reduce<ScoredRow | undefined>((best, row) => (best && best.mean.mAP! >= row.mean.mAP! ? best : row), undefined)
-
 const scoreRow = (run: RunData, row: ScoredRow, metrics: ReadonlyArray<string>) => {
-  const best = bestRow(run.rows, row.name)!
+  const best = bestNetworks(run.rows).find(({ name }) => name === row.name)
   const networks = row.networks.map((scores) => shown(scores.mAP)).join(" / ")
   return html`<tr class="${row.name === mainAdaptation ? "main" : "other"}"><th scope="row">${row.name}</th><td>${
     row.epoch > 0 ? row.epoch : "–"
   }</td>${metrics.map((name) => html`<td>${shown(row.mean[name])}</td>`)}<td>${networks}</td><td class="quiet">${
-    row.epoch > 0 ? `${shown(best.mean.mAP)} (epoch ${best.epoch})` : "–"
+    best ? `${shown(best.scores.mAP)} (epoch ${best.epoch}, ${best.network})` : "–"
   }</td></tr>`
 }
 
@@ -39,7 +33,7 @@ export const scoreTable = (runs: ReadonlyArray<RunData>): Html => {
       rows
     ).map((row) => scoreRow({ label, rows, ...rest }, row, metrics))}</tbody>`
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Scores"><table class="scores"><caption>Target test set, %, after the last epoch: the mean of the two networks (the mean teachers where there are any).</caption>
-<thead><tr><th scope="col">method</th><th scope="col">epoch</th>${metrics.map((name) => html`<th scope="col">${name}</th>`)}<th scope="col">mAP of network 1 / 2</th><th scope="col" class="quiet">best mAP, epoch selected on test labels: no result</th></tr></thead>
+<thead><tr><th scope="col">method</th><th scope="col">epoch</th>${metrics.map((name) => html`<th scope="col">${name}</th>`)}<th scope="col">mAP of network 1 / 2</th><th scope="col" class="quiet">best network by mAP, selected on test labels: no result</th></tr></thead>
 ${runs.map(body)}</table></div>`
 }
 
