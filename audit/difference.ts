@@ -2,9 +2,9 @@
 import { relative, resolve } from "node:path"
 import { Effect } from "effect"
 import { readLabels } from "#audit/artifact-readers.ts"
-import { type Churn, labelChurn } from "#audit/label-churn.ts"
 import type { OpenRun, RecordedFile } from "#audit/open-run.ts"
 import { taskPlace } from "#audit/task-place.ts"
+import { type ClusterAgreement, clusterAgreement } from "#model/cluster-agreement.ts"
 import type { RunConfig } from "#pipeline/run-file.ts"
 import { type ScoredRow, scoreRun } from "#pipeline/score.ts"
 
@@ -36,7 +36,7 @@ export interface ArtifactDifference {
   readonly first: string | null
 }
 
-export interface LabelDifference extends Churn {
+export interface LabelDifference extends ClusterAgreement {
   readonly variant: string | null
   readonly epoch: number
 }
@@ -120,6 +120,13 @@ const labelFiles = ({ files }: OpenRun) =>
     .filter(({ port }) => port === "pseudo-labels")
     .map((file) => ({ file, variant: taskPlace(file.task).variant, epoch: taskPlace(file.task).epoch ?? 0 }))
 
+/** Nothing where no image is labelled by both. */
+const labelDifference = (
+  variant: string | null,
+  epoch: number,
+  agreement: ClusterAgreement | undefined
+): ReadonlyArray<LabelDifference> => (agreement ? [{ variant, epoch, ...agreement }] : [])
+
 const labelDifferences = (a: OpenRun, b: OpenRun) =>
   Effect.gen(function* () {
     const others = labelFiles(b)
@@ -127,12 +134,13 @@ const labelDifferences = (a: OpenRun, b: OpenRun) =>
       const other = others.find((one) => one.variant === variant && one.epoch === epoch)
       return other ? [{ file, other: other.file, variant, epoch }] : []
     })
-    return yield* Effect.forEach(pairs, ({ file, other, variant, epoch }) =>
+    const differences = yield* Effect.forEach(pairs, ({ file, other, variant, epoch }) =>
       Effect.gen(function* () {
-        const churn = labelChurn(yield* readLabels(a, file), yield* readLabels(b, other))
-        return { variant, epoch, ...churn } satisfies LabelDifference
+        const agreement = clusterAgreement(yield* readLabels(a, file), yield* readLabels(b, other))
+        return labelDifference(variant, epoch, agreement)
       })
     )
+    return differences.flat()
   })
 
 const epochChurn = (run: OpenRun) =>
@@ -142,7 +150,7 @@ const epochChurn = (run: OpenRun) =>
       let before: ReadonlyMap<string, number> | undefined
       for (const { file, variant, epoch } of of.sort((x, y) => x.epoch - y.epoch)) {
         const labels = yield* readLabels(run, file)
-        if (before) churn.push({ variant, epoch, ...labelChurn(before, labels) })
+        if (before) churn.push(...labelDifference(variant, epoch, clusterAgreement(before, labels)))
         before = labels
       }
     }

@@ -63,7 +63,12 @@ const text = (a: string, b: string, { settings, scores, artifacts, labels, churn
       ]),
       "none"
     ),
-    titled(`pseudo labels of ${a} and ${b}`, labelHeadings, labels.map(labelRow), "no epoch that both have"),
+    titled(
+      `pseudo labels of ${a} and ${b}`,
+      labelHeadings,
+      labels.map(labelRow),
+      "no epoch in which both label the same images"
+    ),
     ...[
       [a, churn.a],
       [b, churn.b]
@@ -90,7 +95,7 @@ export const diff = Command.make(
 ).pipe(
   Command.withShortDescription("Compare two runs"),
   Command.withDescription(
-    "Prints in which settings two runs differ, their scores, how many of their artifacts have the same bytes, and how far their pseudo labels are apart: between the runs and from epoch to epoch, as normalised mutual information (1: the same clusters) and as the number of images that moved. Clusters are matched one to one, the largest overlap first; an image has moved when its two clusters are not matched."
+    "Prints in which settings two runs differ, their scores, how many of their artifacts have the same bytes, and how far their pseudo labels are apart: between the runs and from epoch to epoch, as normalised mutual information (1: the same clusters) and as the number of images that moved. Clusters are matched one to one, the largest overlap first; an image has moved when its two clusters are not matched. Outliers count as one cluster in NMI, and are matched with outliers alone."
   ),
   Command.withExamples([
     { command: "mmt diff runs/mmt-500 runs/mmt-700", description: "What the number of clusters changes" }

@@ -4,7 +4,7 @@ import { Argument, Command, Flag } from "effect/cli"
 import { clusterTable } from "#cli/cluster-table.ts"
 import { duration } from "#cli/progress.ts"
 import { table } from "#cli/table.ts"
-import { clusterings } from "#pipeline/clusterings.ts"
+import { type Clustering, clusterings, sizeSummary } from "#pipeline/clusterings.ts"
 import { readManifest } from "#pipeline/manifest.ts"
 import { planTasks } from "#pipeline/plan.ts"
 import type { RunConfig } from "#pipeline/run-file.ts"
@@ -104,6 +104,11 @@ export const scoreReport = Effect.fn("scoreReport")(function* (folder: string) {
   return `\n${parts.join("\n\n")}`
 })
 
+const clusterEntry = (clustering: Clustering) => {
+  const { epoch, images, outliers, moved, nmi } = clustering
+  return { epoch, images, ...sizeSummary(clustering), outliers, moved, nmi }
+}
+
 /** The scores for programs; clusters where nothing can be scored, which is said on stderr. */
 const scoreEntries = Effect.fnUntraced(function* (folder: string) {
   const config = yield* runFileOf(folder)
@@ -111,7 +116,7 @@ const scoreEntries = Effect.fnUntraced(function* (folder: string) {
   if (unscored !== undefined) {
     yield* Console.error(unscored)
     const byName = Map.groupBy(yield* clusterings(config, folder), ({ name }) => name)
-    return [...byName].map(([name, rows]) => ({ name, clusterings: rows.map(({ name: _, ...row }) => row) }))
+    return [...byName].map(([name, rows]) => ({ name, clusterings: rows.map(clusterEntry) }))
   }
   const rows = yield* scoreRun(config, folder)
   const best = new Map(bestNetworks(rows).map((network) => [network.name, network]))

@@ -2,9 +2,9 @@
 import { Effect } from "effect"
 import { UMAP } from "umap-js"
 import { random } from "#data/random.ts"
+import { labelsOf } from "#pipeline/clusterings.ts"
 import { adaptations } from "#pipeline/plan.ts"
 import { folderOf } from "#pipeline/task-plan.ts"
-import { labelsOf } from "#report/clusterings.ts"
 import { filesOf, type RunData, readViews } from "#report/run-data.ts"
 import { embeddings } from "#schemas/embeddings.ts"
 
@@ -125,7 +125,7 @@ export const embeddingMap = Effect.fn("embeddingMap")(function* (run: RunData) {
   if (last === undefined) return undefined
   const { adaptation, epoch } = last
   const all = yield* readEmbeddings(filesOf(run, `${folderOf(adaptation, "embed", epoch)}/target-train`, "embeddings"))
-  const labels = (yield* labelsOf(run, adaptation, epoch)) ?? new Map<string, number>()
+  const labels = (yield* labelsOf(run.folder, run.records, adaptation, epoch)) ?? new Map<string, number>()
   const majority = majorities(all, labels)
   const rows = random(run.config.seed, "map sample")
     .shuffle([...all.image.keys()])

@@ -1,7 +1,8 @@
 /** Figures for papers: each chart of the report as an SVG that stands alone, and its numbers as CSV. */
 import { readFileSync } from "node:fs"
 import { type Chart, chartCsv, drawChart, isEmpty } from "#report/chart.ts"
-import { clusterCharts, lossCharts, scoreCharts, teacherCharts } from "#report/charts.ts"
+import { lossCharts, scoreCharts, teacherCharts } from "#report/charts.ts"
+import { clusterCharts } from "#report/cluster-charts.ts"
 import { mapCsv, mapSvg } from "#report/map-figure.ts"
 import type { PageData } from "#report/page.ts"
 import { stripsSvg } from "#report/ranking-strips.ts"

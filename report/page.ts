@@ -2,7 +2,8 @@
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { chartFigure } from "#report/chart.ts"
-import { type ChartData, clusterCharts, lossCharts, scoreCharts, teacherCharts } from "#report/charts.ts"
+import { type ChartData, lossCharts, scoreCharts, teacherCharts } from "#report/charts.ts"
+import { clusterCharts } from "#report/cluster-charts.ts"
 import type { EmbeddingMap } from "#report/embedding-map.ts"
 import { type Html, html } from "#report/html.ts"
 import { mapFigure } from "#report/map-figure.ts"
@@ -73,7 +74,7 @@ const charts = (body: ReadonlyArray<Parameters<typeof chartFigure>[0]>) =>
 const sectionsOf = (all: ReadonlyArray<PageData>): ReadonlyArray<Section> => {
   const runs = all.map(({ run }) => run)
   const known = all.some(({ clusterings }) =>
-    clusterings.some(({ epochs }) => epochs.some(({ purity }) => purity !== undefined))
+    clusterings.some(({ epochs }) => epochs.some(({ identity }) => identity !== undefined))
   )
   const sections: ReadonlyArray<Section | undefined> = [
     {
