@@ -17,6 +17,7 @@ import { score } from "#cli/score.ts"
 import { show } from "#cli/show.ts"
 import { sql } from "#cli/sql.ts"
 import { stage } from "#cli/stage.ts"
+import { status } from "#cli/status.ts"
 import { trace } from "#cli/trace.ts"
 
 const root = Command.make("mmt").pipe(
@@ -28,6 +29,7 @@ const root = Command.make("mmt").pipe(
     run,
     ablate,
     plan,
+    status,
     score,
     report,
     schema,

@@ -1,15 +1,15 @@
-/** `mmt plan`: the tasks of a run file, what of it is done, stale or missing, and why. */
+/** `mmt plan`: the tasks of a run file, what of it is done, stale, corrupt or missing, and why. */
 import { Console, Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import { outFlag, runFileArgument, runFolder } from "#cli/run.ts"
 import { overrides, setFlag } from "#cli/set-flag.ts"
 import { table } from "#cli/table.ts"
-import { type PlannedTask, planRun } from "#pipeline/run.ts"
 import { readRunFile } from "#pipeline/run-file.ts"
+import { type PlannedTask, planRun } from "#pipeline/run-state.ts"
 import { whyUnscored } from "#pipeline/score.ts"
-import type { TaskState } from "#pipeline/state.ts"
+import { reasonsOf, type TaskState } from "#pipeline/state.ts"
 
-const why = (state: TaskState) => (state.state === "stale" ? state.reasons.join("; ") : "")
+const why = (state: TaskState) => reasonsOf(state).join("; ")
 
 const chain = ({ task }: PlannedTask) => task.steps.map(({ stage }) => stage).join(" → ")
 
@@ -70,7 +70,7 @@ export const plan = Command.make(
 ).pipe(
   Command.withShortDescription("Show what a run would do"),
   Command.withDescription(
-    "Prints the tasks of a run file in their order, each with its stages, and whether it is done, stale or missing in the run's folder, and why. Makes nothing."
+    "Prints the tasks of a run file in their order, each with its stages, and whether it is done, stale, corrupt or missing in the run's folder, and why. Makes nothing."
   ),
   Command.withExamples([
     { command: "mmt plan recipes/quickstart.yaml", description: "Before or after `mmt run`" },

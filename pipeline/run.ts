@@ -24,41 +24,13 @@ import { keptRunFile, type RunConfig } from "#pipeline/run-file.ts"
 import type { Audit } from "#pipeline/run-keys.ts"
 import { ProgressListener } from "#pipeline/stage.ts"
 import { checkStartingWeights } from "#pipeline/starting-weights.ts"
-import { digestsOf, missingInput, stale, stepRecords, type TaskState, taskState } from "#pipeline/state.ts"
+import { digestsOf, reasonsOf, stepRecords, type TaskState, taskState } from "#pipeline/state.ts"
 import { runTask, type TaskOutput } from "#pipeline/task.ts"
 import type { Task } from "#pipeline/task-plan.ts"
 import { viewOf } from "#schemas/artifact.ts"
 import { trainMetrics } from "#schemas/train-metrics.ts"
 
-/** A task with its state, as `mmt plan` shows it. */
-export interface PlannedTask {
-  readonly task: Task
-  readonly state: TaskState
-}
-
-/** The state of every task of a run in a folder, which need not exist. Nothing is made. */
-export const planRun = Effect.fn("planRun")(function* (config: RunConfig, folder: string) {
-  const manifest = yield* readManifest(folder)
-  const done = new Map<string, TaskRecord>()
-  return yield* Effect.forEach(planTasks(config), (task) =>
-    Effect.gen(function* () {
-      const record = manifest.get(task.id)
-      const digests = digestsOf(done)
-      const waitsFor = missingInput(task, digests)
-      if (waitsFor !== undefined) {
-        const state: TaskState = record
-          ? stale([`its input ${waitsFor.task} is to be made first`])
-          : { state: "missing" }
-        return { task, state } satisfies PlannedTask
-      }
-      const state = yield* taskState(folder, record, yield* stepRecords(task, digests))
-      if (state.state === "done") done.set(task.id, state.record)
-      return { task, state } satisfies PlannedTask
-    })
-  )
-})
-
-const whyOf = (state: TaskState) => (state.state === "stale" ? state.reasons.join("; ") : state.state)
+const whyOf = (state: TaskState) => reasonsOf(state).join("; ") || state.state
 
 const sum = (values: ReadonlyArray<number>) => values.reduce((a, b) => a + b, 0)
 

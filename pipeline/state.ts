@@ -1,11 +1,19 @@
-/** Which tasks of a run are done, stale or missing, and why. */
+/** Which tasks of a run are done, stale, corrupt or missing, and why. */
 import { createHash } from "node:crypto"
 import { stat } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Option, Schema } from "effect"
 import { openDataset } from "#data/dataset.ts"
 import { CheckpointRefused, fileProblemOf } from "#model/checkpoint-files/refusal.ts"
-import { canonical, fileProblem, keyOf, type StepRecord, sha256Of, type TaskRecord } from "#pipeline/manifest.ts"
+import {
+  type ArtifactFile,
+  canonical,
+  fileProblem,
+  keyOf,
+  type StepRecord,
+  sha256Of,
+  type TaskRecord
+} from "#pipeline/manifest.ts"
 import { mergedOver } from "#pipeline/settings.ts"
 import { type StageName, stageOf } from "#pipeline/stages.ts"
 import type { Source, Step, Task } from "#pipeline/task-plan.ts"
@@ -13,7 +21,10 @@ import type { DecodeParams } from "#stages/decode.ts"
 
 export type TaskState =
   | { readonly state: "done"; readonly record: TaskRecord }
+  /** Made by other settings, inputs or stages. */
   | { readonly state: "stale"; readonly reasons: ReadonlyArray<string> }
+  /** Made by what it would be made by now, but its files are gone, or others. */
+  | { readonly state: "corrupt"; readonly record: TaskRecord; readonly reasons: ReadonlyArray<string> }
   | { readonly state: "missing" }
 
 /** Digests of a task's output port, of those tasks that are done. */
@@ -47,14 +58,41 @@ const checkpointDigest = (file: string) =>
 export const wholeParams = (step: Step): Effect.Effect<Readonly<Record<string, unknown>>> =>
   Schema.decodeUnknownEffect(stageOf(step.stage).params)({ ...step.params, ...step.local }).pipe(Effect.orDie)
 
-const stepRecord = (step: Step, digests: Digests) =>
+/** Digests of what a step takes in from outside of the run: a data set's images, files of weights. */
+const outerInputs = (step: Step) =>
+  Effect.gen(function* () {
+    const inputs: Record<string, ReadonlyArray<string>> = {}
+    if (step.stage === "decode") inputs.dataset = [yield* datasetDigest(step)]
+    if (step.local?.weights)
+      inputs.weights = yield* Effect.forEach(step.local.weights as Array<string>, checkpointDigest)
+    return inputs
+  })
+
+/** What can keep a step from knowing what it takes in from outside: the data set or the file is not there. */
+export type OuterError = Effect.Error<ReturnType<typeof outerInputs>>
+
+type Outer = (step: Step, index: number) => Effect.Effect<StepRecord["inputs"], OuterError>
+
+/** What a record says of its inputs from outside, where these cannot be read any more; `tell` hears why. */
+export const orAsRecorded =
+  (record: TaskRecord | undefined, tell: (problem: OuterError) => void): Outer =>
+  (step, index) =>
+    outerInputs(step).pipe(
+      Effect.catch((problem) =>
+        Effect.sync(() => {
+          tell(problem)
+          const { dataset, weights } = record?.steps[index]?.inputs ?? {}
+          return { ...(dataset && { dataset }), ...(weights && { weights }) }
+        })
+      )
+    )
+
+const stepRecord = (step: Step, index: number, digests: Digests, outer: Outer) =>
   Effect.gen(function* () {
     const inputs: Record<string, ReadonlyArray<string>> = {}
     for (const [port, sources] of Object.entries(step.inputs))
       inputs[port] = sources.flatMap((source) => digests(source.task, source.port)!)
-    if (step.stage === "decode") inputs.dataset = [yield* datasetDigest(step)]
-    if (step.local?.weights)
-      inputs.weights = yield* Effect.forEach(step.local.weights as Array<string>, checkpointDigest)
+    Object.assign(inputs, yield* outer(step, index))
     const whole = Object.entries(yield* wholeParams(step))
     const params = Object.fromEntries(whole.filter(([key]) => !(key in (step.local ?? {}))))
     return { stage: step.stage, version: stageOf(step.stage).version, params, inputs } satisfies StepRecord
@@ -66,9 +104,9 @@ export const missingInput = (task: Task, digests: Digests): Source | undefined =
     .flatMap((step) => Object.values(step.inputs).flat())
     .find((source) => digests(source.task, source.port) === undefined)
 
-/** What a task, whose inputs are there, is made by. */
-export const stepRecords = (task: Task, digests: Digests) =>
-  Effect.forEach(task.steps, (step) => stepRecord(step, digests))
+/** What a task, whose inputs are there, is made by; `outer` says what comes from outside of the run. */
+export const stepRecords = (task: Task, digests: Digests, outer: Outer = outerInputs) =>
+  Effect.forEach(task.steps, (step, index) => stepRecord(step, index, digests, outer))
 
 /**
  * A recorded step with parameters that have come to its stage since, at their defaults: with them it makes what it made then, or
@@ -118,8 +156,16 @@ export const isOfSettings = (task: Task, record: TaskRecord, digests: Digests): 
     })
   )
 
-/** The state of a task that is recorded as done or not at all, given what it would be made by now. */
-export const taskState = (run: string, record: TaskRecord | undefined, steps: ReadonlyArray<StepRecord>) =>
+/**
+ * The state of a task that is recorded as done or not at all, given what it would be made by now. A file that has the time
+ * of change with which it was written is taken as unchanged, unless every byte is asked for.
+ */
+export const taskState = (
+  run: string,
+  record: TaskRecord | undefined,
+  steps: ReadonlyArray<StepRecord>,
+  everyByte = false
+) =>
   Effect.gen(function* () {
     if (record === undefined) return missing
     const recorded = record.steps.map(withPresentDefaults)
@@ -127,12 +173,16 @@ export const taskState = (run: string, record: TaskRecord | undefined, steps: Re
       const reasons = steps.flatMap((now, i) => differences(recorded[i], now))
       return stale(reasons.length > 0 ? reasons : ["it has fewer stages now"])
     }
+    const problemOf = (file: ArtifactFile) => fileProblem(run, everyByte ? { ...file, modified: Number.NaN } : file)
     const files = Object.values(record.outputs).flatMap((output) => output.files)
-    const problems = yield* Effect.promise(() => Promise.all(files.map((file) => fileProblem(run, file))))
+    const problems = yield* Effect.promise(() => Promise.all(files.map(problemOf)))
     const reasons = problems.filter((problem) => problem !== undefined)
-    return reasons.length > 0 ? stale(reasons) : ({ state: "done", record } as TaskState)
+    return (reasons.length > 0 ? { state: "corrupt", record, reasons } : { state: "done", record }) satisfies TaskState
   })
 
 const missing: TaskState = { state: "missing" }
 
 export const stale = (reasons: ReadonlyArray<string>): TaskState => ({ state: "stale", reasons })
+
+/** Why a task is not done. */
+export const reasonsOf = (state: TaskState): ReadonlyArray<string> => ("reasons" in state ? state.reasons : [])

@@ -1,4 +1,4 @@
-/** When a task is done, stale or missing, and what is said of it. */
+/** When a task is done, stale, corrupt or missing, and what is said of it. */
 import { mkdir, mkdtemp, rm, stat, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -194,7 +194,7 @@ describe("a task", () => {
     })
   })
 
-  it("is stale when files are missing, cut off or changed, and done when they are only touched", async () => {
+  it("is corrupt when files are missing, cut off or changed, and done when they are only touched", async () => {
     const now = await steps(clusterTask())
     const paths = ["t/gone.arrow", "t/short.arrow", "t/other.arrow", "t/touched.arrow"]
     for (const path of paths) await put(path, "bytes")
@@ -206,7 +206,8 @@ describe("a task", () => {
     await put("t/other.arrow", "setyb")
     await utimes(join(run, "t/other.arrow"), 1, 1)
     expect(await state(record, now)).toEqual({
-      state: "stale",
+      state: "corrupt",
+      record,
       reasons: ["t/gone.arrow is missing", "t/short.arrow has 2 bytes, 5 were written", "t/other.arrow was changed"]
     })
   })

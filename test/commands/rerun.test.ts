@@ -1,0 +1,141 @@
+/** What can be asked of a finished run and done again with it: its tasks' states. */
+import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
+import type { TaskRecord } from "#pipeline/manifest.ts"
+import { makeSmallRun } from "../audit/small-run.ts"
+import { filesBelow, mmt, sha256 } from "./mmt.ts"
+
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
+
+let home: string
+beforeAll(async () => {
+  home = await makeSmallRun()
+})
+afterAll(() => rmSync(home, { recursive: true, force: true }))
+
+/** Every file below a folder with its bytes and its time of change. */
+const contents = (folder: string) =>
+  Object.fromEntries(
+    filesBelow(folder).map((path) => [path, [sha256(join(folder, path)), statSync(join(folder, path)).mtimeMs]])
+  )
+
+const edit = (file: string, change: (text: string) => string) => writeFileSync(file, change(readFileSync(file, "utf8")))
+
+/** A copy of the run beside it, so that it finds the data. */
+const copyRun = () => {
+  const folder = mkdtempSync(join(home, "runs/copy-"))
+  cpSync(join(home, "runs/small"), folder, { recursive: true, preserveTimestamps: true })
+  return folder
+}
+
+/** Changes a byte of a task's file, and the manifest so that it was written at that time. */
+const flipUnseen = (folder: string, task: string, path: string) => {
+  const file = join(folder, path)
+  const bytes = readFileSync(file)
+  bytes[bytes.length >> 1]! ^= 1
+  writeFileSync(file, bytes)
+  const modified = statSync(file).mtimeMs
+  edit(join(folder, "manifest.json"), (text) => {
+    const manifest = JSON.parse(text) as { tasks: Record<string, TaskRecord> }
+    const files = Object.values(manifest.tasks[task]!.outputs).flatMap((output) => output.files)
+    Object.assign(files.find((one) => one.path === path)!, { modified })
+    return JSON.stringify(manifest)
+  })
+}
+
+interface Status {
+  readonly counts: Readonly<Record<string, number>>
+  readonly tasks: ReadonlyArray<{
+    readonly task: string
+    readonly state: string
+    readonly reasons: ReadonlyArray<string>
+    readonly waitsFor?: string
+    readonly unseen?: string
+  }>
+  readonly others: ReadonlyArray<string>
+}
+
+const statusOf = async (folder: string, ...flags: ReadonlyArray<string>) => {
+  const { code, out, err } = await mmt(home, "status", folder, "--json", ...flags)
+  expect(code, err).toBe(0)
+  const status = JSON.parse(out) as Status
+  return { ...status, of: (id: string) => status.tasks.find(({ task }) => task === id)! }
+}
+
+describe("mmt status", () => {
+  it("says of a finished run that all is done, and changes nothing in it", async () => {
+    const before = contents(join(home, "runs/small"))
+    const { code, out } = await mmt(home, "status", "runs/small/", "--verify")
+    expect(code).toBe(0)
+    expect(out).toBe("runs/small: 24 tasks: 24 done\n")
+    expect(contents(join(home, "runs/small"))).toEqual(before)
+  })
+
+  it("tells a corrupt task by its file, and what comes of it as done", async () => {
+    const folder = copyRun()
+    rmSync(join(folder, "cluster/epoch-001/centroids.arrow"))
+    truncateSync(join(folder, "evaluate/epoch-002/teacher-1/metrics.arrow"), 100)
+    const { counts, of } = await statusOf(folder)
+    expect(counts).toEqual({ done: 22, stale: 0, corrupt: 2, missing: 0 })
+    expect(of("cluster/epoch-001")).toMatchObject({
+      state: "corrupt",
+      reasons: ["cluster/epoch-001/centroids.arrow is missing"]
+    })
+    expect(of("train/epoch-001").state).toBe("done")
+  })
+
+  it("sees with --verify a byte that changed under an unchanged time", async () => {
+    const folder = copyRun()
+    flipUnseen(folder, "train/epoch-001", "train/epoch-001/checkpoint.arrow")
+    expect((await statusOf(folder)).counts.corrupt).toBe(0)
+    const { of } = await statusOf(folder, "--verify")
+    expect(of("train/epoch-001").reasons).toEqual(["train/epoch-001/checkpoint.arrow was changed"])
+  })
+
+  it("names the parameter that makes tasks stale, and folds those that wait for them", async () => {
+    const folder = copyRun()
+    edit(join(folder, "run.yaml"), (text) => text.replace("classes: 5", "classes: 4"))
+    const { out } = await mmt(home, "status", folder)
+    const lines = out.trimEnd().split("\n")
+    expect(lines[0]).toMatch(/: 24 tasks: 13 done, 11 stale$/)
+    expect(lines.slice(2)).toEqual([
+      "state  task               why",
+      "stale  cluster/epoch-001  cluster.classes: 5 → 4",
+      "  10 wait for it:",
+      expect.stringContaining("train/epoch-001…002, embed/epoch-002/target-train, cluster/epoch-002"),
+      expect.any(String),
+      "    embed/epoch-002/teacher-2-gallery, evaluate/epoch-002/teacher-2"
+    ])
+    const { of } = await statusOf(folder)
+    expect(of("cluster/epoch-002")).toMatchObject({ state: "stale", waitsFor: "embed/epoch-002/target-train" })
+  })
+
+  it("says what of a run is missing, and what is not of its run file", async () => {
+    const folder = copyRun()
+    edit(join(folder, "run.yaml"), (text) => text.replace("adapt:\n  epochs: 2", "adapt:\n  epochs: 1"))
+    const shorter = await statusOf(folder)
+    expect(shorter.counts).toEqual({ done: 15, stale: 0, corrupt: 0, missing: 6 })
+    expect(shorter.of("evaluate/epoch-001/teacher-1")).toMatchObject({ waitsFor: "embed/epoch-001/teacher-1-query" })
+    expect(shorter.others).toContain("train/epoch-002")
+    expect((await mmt(home, "status", folder)).out).toMatch(/\n9 tasks in the folder are not of its run.yaml:\n/)
+  })
+
+  it("does without the data set's folder, and says that its images were not looked at", async () => {
+    renameSync(join(home, "pair"), join(home, "away"))
+    const { counts, of } = await statusOf("runs/small")
+    const plain = await mmt(home, "status", "runs/small")
+    renameSync(join(home, "away"), join(home, "pair"))
+    expect(counts.done).toBe(24)
+    expect(of("decode/target-query").unseen).toMatch(/^no folder .*pair\/target\/bounding_box_train: /)
+    expect(of("embed/epoch-001/target-train").unseen).toBeUndefined()
+    expect(plain.out).toMatch(
+      /\ndecode\/target-train, decode\/target-query, decode\/target-gallery: what they were made from cannot be compared: no folder /
+    )
+  })
+
+  it("ends with 1 and a line where there is no run", async () => {
+    const { code, err } = await mmt(home, "status", "pair")
+    expect([code, err]).toEqual([1, "pair: is not a run's folder: it has no run.yaml\n"])
+  })
+})
