@@ -78,7 +78,7 @@ export const stagesFigure = (id: string, run: RunData): Html => {
   const groups = stageGroups(run)
   const total = groups.reduce((sum, { seconds }) => sum + seconds, 0)
   return html`<figure class="stages" id="${id}"><figcaption>Tasks of one kind in one box, with how many of them there are and the time that they took together: ${timeText(total)} in all.</figcaption>
-<div class="scroll plot" tabindex="0" role="region" aria-label="Stages">${new Html(stageGraphSvg(groups))}</div>
+<div class="scroll plot" tabindex="0" role="region" aria-label="Stages">${new Html(stageGraphSvg(id, groups))}</div>
 <details><summary>Table</summary><div class="scroll" tabindex="0" role="region" aria-label="Times of the stages"><table><caption class="unseen">Stages and their times</caption><thead><tr><th scope="col">phase</th><th scope="col">stages</th><th scope="col">tasks done</th><th scope="col">time</th><th scope="col">share</th></tr></thead><tbody>${groups.map((group) => stageRow(group, total))}</tbody></table></div></details></figure>`
 }
 

@@ -128,8 +128,8 @@ const boxSvg = ({ group, x, y, height }: Box, total: number) => {
   return `<g class="stage${done === 0 ? " undone" : ""}"><title>${escaped(`${group.phase}: ${stages.join(" → ")}, ${timeText(seconds)}, ${(100 * share).toFixed(0)} % of the time`)}</title><rect x="${x}" y="${y}" width="${box.width}" height="${height}" rx="6" class="box"/>${texts.join("")}${time}${bar(room, "rail")}${bar(room * share, "share")}</g>`
 }
 
-/** The graph as SVG: boxes in lanes of phases, from left to right in the order of work. */
-export const stageGraphSvg = (groups: ReadonlyArray<StageGroup>): string => {
+/** The graph as SVG: boxes in lanes of phases, from left to right in the order of work; `id` tells it from others of its page. */
+export const stageGraphSvg = (id: string, groups: ReadonlyArray<StageGroup>): string => {
   const { boxes, height, lanes } = placed(groups)
   const total = groups.reduce((sum, { seconds }) => sum + seconds, 0)
   const width = (Math.max(...groups.map(({ column }) => column)) + 1) * (box.width + box.gapX) - box.gapX
@@ -139,9 +139,9 @@ export const stageGraphSvg = (groups: ReadonlyArray<StageGroup>): string => {
       const from = boxes.find(({ group }) => group === groups[i])!
       const [x1, x2] = [from.x + box.width, to.x]
       const bend = x2 - box.gapX / 2
-      return `<path d="M${x1},${middle(from)}H${bend}V${middle(to)}H${x2 - 1}" class="edge" marker-end="url(#arrow)"/>`
+      return `<path d="M${x1},${middle(from)}H${bend}V${middle(to)}H${x2 - 1}" class="edge" marker-end="url(#${id}-arrow)"/>`
     })
   )
   const names = lanes.map(({ phase, x, y }) => `<text x="${x}" y="${y + 18}" class="lane">${escaped(phase)}</text>`)
-  return `<svg role="img" aria-label="Stages of the run with their times. The same is in the table below." viewBox="-2 0 ${width + 4} ${height}" width="${width + 4}" height="${height}" font-size="11.5"><defs><marker id="arrow" viewBox="0 0 6 6" refX="5" refY="3" markerWidth="6" markerHeight="6" orient="auto"><path d="M0,0L6,3L0,6Z" class="tip"/></marker></defs>${edges.join("")}${names.join("")}${boxes.map((one) => boxSvg(one, total)).join("")}</svg>`
+  return `<svg role="img" aria-label="Stages of the run with their times. The same is in the table below." viewBox="-2 0 ${width + 4} ${height}" width="${width + 4}" height="${height}" font-size="11.5"><defs><marker id="${id}-arrow" viewBox="0 0 6 6" refX="5" refY="3" markerWidth="6" markerHeight="6" orient="auto"><path d="M0,0L6,3L0,6Z" class="tip"/></marker></defs>${edges.join("")}${names.join("")}${boxes.map((one) => boxSvg(one, total)).join("")}</svg>`
 }
