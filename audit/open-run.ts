@@ -17,6 +17,7 @@ export interface RecordedFile {
   readonly rows: number
   readonly bytes: number
   readonly sha256: string
+  readonly modified: number
 }
 
 export interface OpenRun {

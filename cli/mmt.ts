@@ -11,6 +11,7 @@ import { exportCommand } from "#cli/export.ts"
 import { plan } from "#cli/plan.ts"
 import { quickstart } from "#cli/quickstart.ts"
 import { report } from "#cli/report.ts"
+import { rerun } from "#cli/rerun.ts"
 import { run } from "#cli/run.ts"
 import { schema } from "#cli/schema.ts"
 import { score } from "#cli/score.ts"
@@ -36,6 +37,7 @@ const root = Command.make("mmt").pipe(
     audit,
     trace,
     diff,
+    rerun,
     sql,
     exportCommand,
     stage,

@@ -54,13 +54,22 @@ const recorded = (outputs: Readonly<Record<string, TaskOutput>>, folder: string)
     ])
   )
 
+/** The files of an output port of a task, as it is made from them. */
+export type InputFiles = (task: string, port: string) => ReadonlyArray<{ readonly file: string; readonly rows: number }>
+
+/** The files of tasks that are done, of a run's folder. */
+export const filesIn =
+  (folder: string, done: ReadonlyMap<string, TaskRecord>): InputFiles =>
+  (task, port) =>
+    (done.get(task)?.outputs[port]?.files ?? []).map(({ path, rows }) => ({ file: join(folder, path), rows }))
+
 /** Makes one task and gives its record; its progress goes to `tell`. */
-const makeTask = (
+export const makeTask = (
   task: Task,
   steps: ReadonlyArray<StepRecord>,
   folder: string,
   audit: Audit,
-  done: ReadonlyMap<string, TaskRecord>,
+  inputs: InputFiles,
   tell: (event: RunEvent) => void
 ) =>
   Effect.gen(function* () {
@@ -68,9 +77,8 @@ const makeTask = (
     const started = performance.now()
     const { intraOpThreads, interOpThreads } = yield* EngineThreads
     const total = Number(steps[0]!.params.iterations ?? 0)
-    const inputRows = task.steps.flatMap(({ inputs }) =>
-      (inputs.images ?? []).flatMap((source) => done.get(source.task)?.outputs[source.port]?.files ?? [])
-    )
+    const images = task.steps.flatMap((step) => step.inputs.images ?? [])
+    const imageRows = sum(images.flatMap((source) => inputs(source.task, source.port)).map(({ rows }) => rows))
     let trained = 0
     const onStep = (row: Parameters<Parameters<typeof runTask>[3]>[0], waits: ReadonlyArray<number>) => {
       const { millis } = viewOf(trainMetrics, row)
@@ -79,11 +87,10 @@ const makeTask = (
       const note = `loss ${loss}, ${Math.round(millis[0]!)} ms a step, waited ${waited} ms`
       tell({ type: "progress", task: id, phase, done: ++trained, total, note })
     }
-    const files = (source: string, port: string) =>
-      done.get(source)!.outputs[port]!.files.map(({ path }) => join(folder, path))
+    const files = (source: string, port: string) => inputs(source, port).map(({ file }) => file)
     const { outputs, taps, stepMillis, waitMillis } = yield* runTask(task, folder, files, onStep, audit).pipe(
       Effect.provideService(ProgressListener, ({ done, total, note = "" }) =>
-        tell({ type: "progress", task: id, phase, done, total: total || sum(inputRows.map(({ rows }) => rows)), note })
+        tell({ type: "progress", task: id, phase, done, total: total || imageRows, note })
       )
     )
     const seconds = (performance.now() - started) / 1000
@@ -174,7 +181,7 @@ export const executeRun = Effect.fn("executeRun")(function* (config: RunConfig, 
           return done.set(id, state.record)
         }
         tell({ type: "task-started", task: id, phase, why: whyOf(state) })
-        const made = yield* makeTask(task, steps, folder, config.audit, done, tell).pipe(
+        const made = yield* makeTask(task, steps, folder, config.audit, filesIn(folder, done), tell).pipe(
           Effect.tapError((error) =>
             Effect.sync(() => tell({ type: "task-failed", task: id, phase, problem: error.message }))
           )

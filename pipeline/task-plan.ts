@@ -37,6 +37,12 @@ export const teachers = ["teacher-1", "teacher-2"] as const
 
 export const epochName = (epoch: number) => `epoch-${String(epoch).padStart(3, "0")}`
 
+/** The epoch of a task, from its folder. */
+export const epochOf = (task: string): number | undefined => {
+  const epoch = /(?:^|\/)epoch-(\d+)(?:\/|$)/.exec(task)?.[1]
+  return epoch === undefined ? undefined : Number(epoch)
+}
+
 /** A seed for one part of the run. */
 export const seedOf = (run: RunConfig, ...part: ReadonlyArray<string | number>) => random(run.seed, ...part).uint32()
 

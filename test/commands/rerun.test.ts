@@ -1,9 +1,28 @@
-/** What can be asked of a finished run and done again with it: its tasks' states. */
-import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs"
+/** What can be asked of a finished run and done again with it: its tasks' states, and its stages. */
+import {
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
 import { join } from "node:path"
+import { Effect, Layer } from "effect"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
+import { openRun } from "#audit/open-run.ts"
+import { rerunTask } from "#audit/rerun.ts"
+import { AugmentationPool } from "#data/augmentation-pool.ts"
+import { Programs } from "#engine/programs.ts"
 import type { TaskRecord } from "#pipeline/manifest.ts"
-import { makeSmallRun } from "../audit/small-run.ts"
+import { planTasks } from "#pipeline/plan.ts"
+import { selectTasks } from "#pipeline/task-selection.ts"
+import { batchOf, viewOf } from "#schemas/artifact.ts"
+import { pseudoLabels } from "#schemas/pseudo-labels.ts"
+import { editManifest, forge, makeSmallRun } from "../audit/small-run.ts"
 import { filesBelow, mmt, sha256 } from "./mmt.ts"
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
@@ -137,5 +156,116 @@ describe("mmt status", () => {
   it("ends with 1 and a line where there is no run", async () => {
     const { code, err } = await mmt(home, "status", "pair")
     expect([code, err]).toEqual([1, "pair: is not a run's folder: it has no run.yaml\n"])
+  })
+})
+
+/** Runs tasks again without a process of their own. */
+const rerun = (folder: string, ...named: ReadonlyArray<string>) =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const run = yield* openRun(folder)
+      const tasks = yield* Effect.forEach(named, (text) => selectTasks(planTasks(run.config), text))
+      return yield* Effect.forEach(tasks.flat(), ({ id }) => rerunTask(run, id, () => {}))
+    }).pipe(Effect.provide(Layer.mergeAll(AugmentationPool.layer(1), Programs.layer)))
+  )
+
+describe("mmt rerun", () => {
+  const small = () => join(home, "runs/small")
+
+  it("reproduces every stage's bytes, those of the tap among them, and leaves the run as it was", async () => {
+    const [before, beside] = [contents(small()), readdirSync(join(home, "runs"))]
+    const stages = [
+      "decode",
+      "embed@2",
+      "cluster@1",
+      "augment@2",
+      "pretrain/train-step@1",
+      "ema-update@1",
+      "evaluate@2"
+    ]
+    const outcomes = await rerun(small(), ...stages, "source-only/embed", "evaluate/source-only/student-2")
+    expect(outcomes.filter(({ reproduced, notes }) => !reproduced || notes.length > 0)).toEqual([])
+    expect(outcomes.map(({ task }) => task)).toEqual([
+      ...["decode/source-train", "decode/target-train", "decode/target-query", "decode/target-gallery"],
+      ...["target-train", "teacher-1-query", "teacher-1-gallery", "teacher-2-query", "teacher-2-gallery"].map(
+        (of) => `embed/epoch-002/${of}`
+      ),
+      ...["cluster/epoch-001", "train/epoch-002", "pretrain/student-1/epoch-001", "pretrain/student-2/epoch-001"],
+      ...["train/epoch-001", "evaluate/epoch-002/teacher-1", "evaluate/epoch-002/teacher-2"],
+      ...["1-query", "1-gallery", "2-query", "2-gallery"].map((of) => `embed/source-only/student-${of}`),
+      "evaluate/source-only/student-2"
+    ])
+    const trained = outcomes.find(({ task }) => task === "train/epoch-002")!
+    expect(trained.files.map(({ path }) => path)).toEqual([
+      ...["train-metrics", "checkpoint", "teacher-updates"].map((port) => `train/epoch-002/${port}.arrow`),
+      ...["batches", "networks"].map((kind) => `train/epoch-002/tap/${kind}.arrow`)
+    ])
+    expect(contents(small())).toEqual(before)
+    expect(readdirSync(join(home, "runs"))).toEqual(beside)
+  })
+
+  it("names the first row and column of what came out otherwise, and ends with 1", async () => {
+    const folder = copyRun()
+    const file = "cluster/epoch-001/pseudo-labels.arrow"
+    let [was, image] = [0, ""]
+    await forge(folder, file, (batch) => {
+      const view = viewOf(pseudoLabels, batch)
+      ;[was, image] = [view.label[7]!, view.image[7]!]
+      const label = view.label.map((one, row) => (row === 7 ? (was + 1) % 5 : one))
+      return batchOf(pseudoLabels, { ...view, label }, {})
+    })
+    const { code, out, err } = await mmt(home, "rerun", folder, "cluster@1")
+    expect(code).toBe(1)
+    expect(err).toBe(`${folder}: not reproduced: cluster/epoch-001\n`)
+    const lines = out.split("\n")
+    expect(lines[0]).toMatch(/^cluster\/epoch-001: NOT reproduced \(/)
+    expect(lines[1]).toMatch(/^ {2}OTHER cluster\/epoch-001\/pseudo-labels.arrow {2}36 rows {2}sha256 \w{16} → \w{16}$/)
+    expect(lines[2]).toMatch(/^ +1 of 36 rows differ, by [14]\.00 at most \(column "label"\)$/)
+    expect(lines[3]!.trim()).toBe(`first at row 7 (${image}), column "label": ${was}, was ${(was + 1) % 5}`)
+    expect(lines[4]).toMatch(/^ {2}same {2}cluster\/epoch-001\/centroids.arrow/)
+  })
+
+  it("tells a file that was changed since from one that is not reproduced", async () => {
+    const folder = copyRun()
+    flipUnseen(folder, "cluster/epoch-001", "cluster/epoch-001/centroids.arrow")
+    rmSync(join(folder, "cluster/epoch-001/pseudo-labels.arrow"))
+    rmSync(join(folder, "train/epoch-001/tap"), { recursive: true })
+    const [clustered, trained] = await rerun(folder, "cluster@1", "cluster/epoch-002")
+    expect(clustered!.reproduced).toBe(true)
+    expect(clustered!.files[0]!.problem).toBe("cluster/epoch-001/pseudo-labels.arrow is missing")
+    expect(trained!.reproduced).toBe(true)
+  })
+
+  it("says what else the bytes may differ by", async () => {
+    const folder = copyRun()
+    editManifest(
+      folder,
+      (text) => text.replaceAll(/"engine": "tensorflow [\d.]+/g, '"engine": "tensorflow 2.9.1'),
+      ({ tasks }) => Object.assign(tasks["cluster/epoch-002"]!.steps[0]!, { version: 0 })
+    )
+    const [outcome] = await rerun(folder, "cluster@2")
+    expect(outcome!.notes).toEqual([
+      "made by version 0 of stage cluster, which is at version 1",
+      expect.stringMatching(/^made with tensorflow 2\.9\.1, which is [\d.]+ here$/)
+    ])
+  })
+
+  it("does not run on an input that is not what was taken in", async () => {
+    const folder = copyRun()
+    truncateSync(join(folder, "embed/epoch-001/target-train/embeddings.arrow"), 100)
+    await expect(rerun(folder, "cluster@1")).rejects.toThrow(
+      /: cluster\/epoch-001 cannot be run again: its input embeddings: embed\/epoch-001\/target-train\/embeddings.arrow has 100 bytes/
+    )
+  })
+
+  it.each([
+    ["cluster@9", /^cluster@9: the run has no such task; of stage cluster it has mmt\/cluster@1 to mmt\/cluster@2$/],
+    [
+      "evaluate",
+      /^evaluate: the run has no such task; of stage evaluate it has source-only\/evaluate, mmt\/evaluate@2$/
+    ],
+    ["clusters@1", /^clusters@1: no task of the run, and no stage: expected STAGE@EPOCH as cluster@3/]
+  ])("says of %s what there is", async (named, message) => {
+    await expect(rerun(small(), named)).rejects.toThrow(message)
   })
 })
