@@ -196,9 +196,14 @@ export const rerunTask = Effect.fn("rerunTask")(function* (run: OpenRun, id: str
   const audit = yield* tapOf(run, { ...record, taps })
   const out = yield* folderBeside(run)
   const threads = threadsOf(record) ?? (yield* EngineThreads)
-  const made = yield* makeTask(task, record.steps, out, audit, byDigest(run), tell).pipe(
-    Effect.provideService(EngineThreads, threads)
-  )
+  const made = yield* makeTask(
+    task,
+    record.steps,
+    out,
+    { audit, train: { checkpointEvery: 0 } },
+    byDigest(run),
+    tell
+  ).pipe(Effect.provideService(EngineThreads, threads))
   const files = [
     ...(yield* compareOutputs(run, out, record.outputs, made.outputs)),
     ...(yield* compareOutputs(run, out, taps, made.taps ?? {}))

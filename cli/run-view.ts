@@ -76,6 +76,8 @@ export const runView = (stream: ProgressStream = process.stderr, now: () => numb
         tasks = { total: event.tasks, done: 0 }
         started = now()
         return
+      case "notice":
+        return plain(event.text)
       case "weights":
         return plain(weightsLine(event))
       case "task-skipped":

@@ -56,12 +56,21 @@ export interface NetworksShape {
   readonly optimizer: (networks: ReadonlyArray<Network>, settings: AdamSettings, fresh: boolean) => Adam
   /** Who trains the networks now; what it holds is brought back before they are used otherwise. */
   trainer: Trainer | undefined
-  /** Updates of the mean teachers so far. */
+  /** Updates of the mean teachers so far, over the whole adaptation. */
   teacherStep: number
+  /** Those of them that were done since the epoch began. */
+  readonly teacherUpdates: Array<TeacherUpdate>
   /** What comes before each step's forward passes, once the trainer is there: the teachers' update, where they move first. */
   beforeStep: (trainer: Trainer) => void
   /** All networks as one record batch, with the optimizer's state where it is to go on. */
   readonly save: (options: { readonly optimizer: boolean }) => RecordBatch
+}
+
+/** An update of the mean teachers: its number, its α, and the weighted sums of the students' parameters. */
+export interface TeacherUpdate {
+  readonly update: number
+  readonly alpha: number
+  readonly sums: Float32Array
 }
 
 type Tensors = Map<string, HostTensor>
@@ -216,10 +225,12 @@ const makeNetworks = (session: SessionShape): NetworksShape => {
     optimizer,
     trainer: undefined,
     teacherStep: 0,
+    teacherUpdates: [],
     beforeStep: () => {},
     save: (options) => {
-      shape.trainer?.settle()
-      const all = rows(options.optimizer)
+      const { trainer } = shape
+      if (!options.optimizer) trainer?.settle()
+      const all = options.optimizer && trainer ? trainer.withMoments(() => rows(true)) : rows(options.optimizer)
       const encoded = all.map(([, , tensor]) => encodeValues(tensor))
       return batchOf(
         checkpoint,

@@ -22,8 +22,6 @@ export interface TrainerSpec {
   readonly adam: Adam
   readonly loss: LossSettings
   readonly weightDecay: number
-  /** Whether the optimizer's state is wanted after the training; it is where this is left out. */
-  readonly keepsMoments?: boolean
   /** Of one view: images, height, width. */
   readonly batch: readonly [images: number, height: number, width: number]
 }
@@ -41,8 +39,10 @@ export interface Trainer {
   ) => ReadonlyMap<string, number>
   /** E[θ] ← α·E[θ] + (1 − α)·θ. Gives the weighted sums of the students' parameters, student by student. */
   readonly moveTeachers: (alpha: number) => Float32Array
-  /** Brings the values of all variables back from the graph's session. */
+  /** Brings the networks' values back from the graph's session. */
   readonly settle: () => void
+  /** The same with the optimizer's moments, which are there while `read` runs. */
+  readonly withMoments: <A>(read: () => A) => A
 }
 
 type StepName = "train-step" | "ema-update"
@@ -140,12 +140,16 @@ const stepCount = ({ students, teachers }: TrainerSpec) => {
 /** A trainer whose steps are calls of one compiled program. */
 export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: TrainerSpec) =>
   Effect.gen(function* () {
-    const { keepsMoments = true } = spec
     const variables = variablesOf(spec)
+    const moments = momentsOf(spec)
+    const settle = (of: ReadonlyArray<tfjs.Variable>) => {
+      program.store(of)
+      count.settle()
+    }
     const program = yield* programs.of(programKey(spec), compile(tf, variables, stepsOf(tf, spec)), programFamily(spec))
     program.load(variables)
     // The networks keep their values, for the case that the training fails; of the optimizer's nothing would be kept then.
-    release(tf, momentsOf(spec))
+    release(tf, moments)
     const count = stepCount(spec)
     const trainer: Trainer = {
       step: (views, labels, learningRate, draw) => {
@@ -163,9 +167,12 @@ export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: T
       moveTeachers: (alpha) =>
         program.run("ema-update", { alpha: Float32Array.of(alpha), oneMinusAlpha: Float32Array.of(1 - alpha) })
           .sums as Float32Array,
-      settle: () => {
-        program.store(keepsMoments ? variables : variables.slice(0, -momentsOf(spec).length))
-        count.settle()
+      settle: () => settle(variables.slice(0, -moments.length)),
+      withMoments: (read) => {
+        settle(variables)
+        const result = read()
+        release(tf, moments)
+        return result
       }
     }
     return trainer
@@ -195,6 +202,10 @@ export const eagerTrainer = (tf: TensorFlow, spec: TrainerSpec): Trainer => {
         tf,
         () => steps["ema-update"].step({ alpha: tf.scalar(alpha), oneMinusAlpha: tf.scalar(1 - alpha) }).sums!
       ) as Float32Array,
-    settle: count.settle
+    settle: count.settle,
+    withMoments: (read) => {
+      count.settle()
+      return read()
+    }
   }
 }

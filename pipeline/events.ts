@@ -37,6 +37,8 @@ export type RunEvent =
     }
   | { readonly type: "task-skipped"; readonly task: string; readonly phase: string }
   | { readonly type: "task-failed"; readonly task: string; readonly phase: string; readonly problem: string }
+  /** What is to be known beside: a lock that was taken over, an epoch that goes on. */
+  | { readonly type: "notice"; readonly text: string }
   | { readonly type: "run-done"; readonly run: string; readonly seconds: number }
 
 /** Who is told of a run's events as they happen. */

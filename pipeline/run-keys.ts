@@ -249,6 +249,14 @@ const Engine = Schema.Struct({
   opsAtOnce: optional(PositiveInt, "Ops that run at the same time; 2 where it is not given.")
 })
 
+const Train = Schema.Struct({
+  checkpointEvery: withDefault(
+    Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),
+    200,
+    "Iterations of an epoch after which all that the training has come to is kept, so that a run that was broken off goes on from there; 0 keeps epochs alone. It changes no result. With `audit.tap` epochs alone are kept."
+  )
+})
+
 const Audit = Schema.Struct({
   tap: withDefault(
     Schema.Array(Schema.Literals(["augment", "train-step"])),
@@ -296,6 +304,7 @@ export const RunFile = Schema.Struct({
     {},
     "How the engine uses the machine. It changes results by rounding alone, so what is done stays done."
   ),
+  train: withDefault(Train, {}, "How every training is carried out."),
   audit: withDefault(Audit, {}, "What a run keeps beside its artifacts, for `mmt audit`."),
   variants: withDefault(
     Variants,

@@ -20,12 +20,13 @@ import {
 } from "#pipeline/manifest.ts"
 import { planTasks } from "#pipeline/plan.ts"
 import { isPretrained } from "#pipeline/pretraining-plan.ts"
+import { removeInterim } from "#pipeline/resume-point.ts"
 import { keptRunFile, type RunConfig } from "#pipeline/run-file.ts"
-import type { Audit } from "#pipeline/run-keys.ts"
+import { isAlive, lockRun } from "#pipeline/run-lock.ts"
 import { ProgressListener } from "#pipeline/stage.ts"
 import { checkStartingWeights } from "#pipeline/starting-weights.ts"
 import { digestsOf, reasonsOf, stepRecords, type TaskState, taskState } from "#pipeline/state.ts"
-import { runTask, type TaskOutput } from "#pipeline/task.ts"
+import { runTask, type TaskOutput, type TaskSettings } from "#pipeline/task.ts"
 import type { Task } from "#pipeline/task-plan.ts"
 import { viewOf } from "#schemas/artifact.ts"
 import { trainMetrics } from "#schemas/train-metrics.ts"
@@ -68,7 +69,7 @@ export const makeTask = (
   task: Task,
   steps: ReadonlyArray<StepRecord>,
   folder: string,
-  audit: Audit,
+  { audit, train }: Pick<RunConfig, "audit" | "train">,
   inputs: InputFiles,
   tell: (event: RunEvent) => void
 ) =>
@@ -79,16 +80,23 @@ export const makeTask = (
     const total = Number(steps[0]!.params.iterations ?? 0)
     const images = task.steps.flatMap((step) => step.inputs.images ?? [])
     const imageRows = sum(images.flatMap((source) => inputs(source.task, source.port)).map(({ rows }) => rows))
-    let trained = 0
-    const onStep = (row: Parameters<Parameters<typeof runTask>[3]>[0], waits: ReadonlyArray<number>) => {
-      const { millis } = viewOf(trainMetrics, row)
+    const onStep: TaskSettings["onStep"] = (row, waits) => {
+      const { iteration, millis } = viewOf(trainMetrics, row)
       const loss = Number(row.getChild("total")?.get(0)).toFixed(3)
       const waited = Math.round(waits.at(-1) ?? 0)
       const note = `loss ${loss}, ${Math.round(millis[0]!)} ms a step, waited ${waited} ms`
-      tell({ type: "progress", task: id, phase, done: ++trained, total, note })
+      tell({ type: "progress", task: id, phase, done: iteration[0]! + 1, total, note })
     }
     const files = (source: string, port: string) => inputs(source, port).map(({ file }) => file)
-    const { outputs, taps, stepMillis, waitMillis } = yield* runTask(task, folder, files, onStep, audit).pipe(
+    const settings: TaskSettings = {
+      run: folder,
+      key: keyOf(steps),
+      audit,
+      checkpointEvery: train.checkpointEvery,
+      onStep,
+      notice: (text) => tell({ type: "notice", text })
+    }
+    const { outputs, taps, stepMillis, waitMillis } = yield* runTask(task, files, settings).pipe(
       Effect.provideService(ProgressListener, ({ done, total, note = "" }) =>
         tell({ type: "progress", task: id, phase, done, total: total || imageRows, note })
       )
@@ -96,7 +104,7 @@ export const makeTask = (
     const seconds = (performance.now() - started) / 1000
     tell({ type: "task-done", task: id, phase, seconds, ...(stepMillis.length > 0 ? { stepMillis, waitMillis } : {}) })
     return {
-      key: keyOf(steps),
+      key: settings.key,
       steps,
       outputs: recorded(outputs, folder),
       ...(Object.keys(taps).length > 0 ? { taps: recorded(taps, folder) } : {}),
@@ -116,14 +124,6 @@ const removeLeftovers = (folder: string, was: TaskRecord | undefined, now: TaskR
   const kept = new Set(paths(now))
   const left = was ? paths(was).filter((path) => !kept.has(path)) : []
   return Effect.promise(() => Promise.all(left.map((path) => rm(join(folder, path), { force: true }))))
-}
-
-const isAlive = (pid: number) => {
-  try {
-    return process.kill(pid, 0)
-  } catch (cause) {
-    return (cause as NodeJS.ErrnoException).code === "EPERM"
-  }
 }
 
 /** Removes what a process that was killed left half-written: files named `….PID.partial`. */
@@ -151,59 +151,66 @@ const openDatasets = (run: RunConfig) => {
 
 /**
  * Runs all that is not done yet. What fails leaves every finished task as it is, so that the same call goes on from
- * there. The run file is kept as `run.yaml`.
+ * there. The run file is kept as `run.yaml`. Fails where another process runs in the folder.
  */
-export const executeRun = Effect.fn("executeRun")(function* (config: RunConfig, folder: string, threads: number) {
-  const started = performance.now()
-  const listener = yield* RunListener
-  yield* Effect.tryPromise({ try: () => mkdir(folder, { recursive: true }), catch: WriteFailed.of(folder) })
-  const tell = (event: RunEvent) => {
-    keepEvent(join(folder, "events.jsonl"), event)
-    listener(event)
-  }
-  const manifest = yield* readManifest(folder)
-  const tasks = planTasks(config)
-  yield* openDatasets(config)
-  const weights = yield* checkStartingWeights(config)
-  yield* removePartials(folder)
-  yield* writeWhole(join(folder, "run.yaml"), keptRunFile(config, folder))
-  const done = new Map<string, TaskRecord>()
-  const runAll = Effect.forEach(
-    tasks,
-    (task) =>
-      Effect.gen(function* () {
-        const { id, phase } = task
-        const steps = yield* stepRecords(task, digestsOf(done))
-        const record = manifest.get(id)
-        const state = yield* taskState(folder, record, steps)
-        if (state.state === "done") {
-          tell({ type: "task-skipped", task: id, phase })
-          return done.set(id, state.record)
-        }
-        tell({ type: "task-started", task: id, phase, why: whyOf(state) })
-        const made = yield* makeTask(task, steps, folder, config.audit, filesIn(folder, done), tell).pipe(
-          Effect.tapError((error) =>
-            Effect.sync(() => tell({ type: "task-failed", task: id, phase, problem: error.message }))
+export const executeRun = Effect.fn("executeRun")(
+  function* (config: RunConfig, folder: string, threads: number) {
+    const started = performance.now()
+    const listener = yield* RunListener
+    yield* Effect.tryPromise({ try: () => mkdir(folder, { recursive: true }), catch: WriteFailed.of(folder) })
+    const tell = (event: RunEvent) => {
+      keepEvent(join(folder, "events.jsonl"), event)
+      listener(event)
+    }
+    yield* lockRun(folder, (text) => tell({ type: "notice", text }))
+    const manifest = yield* readManifest(folder)
+    const tasks = planTasks(config)
+    yield* openDatasets(config)
+    const weights = yield* checkStartingWeights(config)
+    yield* removePartials(folder)
+    yield* writeWhole(join(folder, "run.yaml"), keptRunFile(config, folder))
+    const done = new Map<string, TaskRecord>()
+    const runAll = Effect.forEach(
+      tasks,
+      (task) =>
+        Effect.gen(function* () {
+          const { id, phase } = task
+          const steps = yield* stepRecords(task, digestsOf(done))
+          const record = manifest.get(id)
+          const state = yield* taskState(folder, record, steps)
+          if (state.state === "done") {
+            tell({ type: "task-skipped", task: id, phase })
+            yield* removeInterim(folder, id)
+            return done.set(id, state.record)
+          }
+          tell({ type: "task-started", task: id, phase, why: whyOf(state) })
+          const made = yield* makeTask(task, steps, folder, config, filesIn(folder, done), tell).pipe(
+            Effect.tapError((error) =>
+              Effect.sync(() => tell({ type: "task-failed", task: id, phase, problem: error.message }))
+            )
           )
-        )
-        done.set(id, made)
-        manifest.set(id, made)
-        yield* writeManifest(folder, manifest)
-        yield* removeLeftovers(folder, record, made)
-        return done
-      }),
-    { discard: true }
-  )
-  tell({ type: "run-started", run: config.name, tasks: tasks.length, done: manifest.size })
-  for (const event of weights) tell(event)
-  const { intraOpThreads, interOpThreads } = yield* EngineThreads
-  const engineThreads = {
-    intraOpThreads: config.engine.threadsPerOp ?? intraOpThreads,
-    interOpThreads: config.engine.opsAtOnce ?? interOpThreads
-  }
-  yield* runAll.pipe(
-    Effect.provide(Layer.mergeAll(AugmentationPool.layer(threads), Programs.layer)),
-    Effect.provideService(EngineThreads, engineThreads)
-  )
-  tell({ type: "run-done", run: config.name, seconds: (performance.now() - started) / 1000 })
-}, writeFailures)
+          done.set(id, made)
+          manifest.set(id, made)
+          yield* writeManifest(folder, manifest)
+          yield* removeLeftovers(folder, record, made)
+          yield* removeInterim(folder, id)
+          return done
+        }),
+      { discard: true }
+    )
+    tell({ type: "run-started", run: config.name, tasks: tasks.length, done: manifest.size })
+    for (const event of weights) tell(event)
+    const { intraOpThreads, interOpThreads } = yield* EngineThreads
+    const engineThreads = {
+      intraOpThreads: config.engine.threadsPerOp ?? intraOpThreads,
+      interOpThreads: config.engine.opsAtOnce ?? interOpThreads
+    }
+    yield* runAll.pipe(
+      Effect.provide(Layer.mergeAll(AugmentationPool.layer(threads), Programs.layer)),
+      Effect.provideService(EngineThreads, engineThreads)
+    )
+    tell({ type: "run-done", run: config.name, seconds: (performance.now() - started) / 1000 })
+  },
+  Effect.scoped,
+  writeFailures
+)

@@ -5,6 +5,7 @@ import { Effect, Layer, Stream } from "effect"
 import { Session } from "#engine/session.ts"
 import { Networks } from "#model/networks.ts"
 import { inletOf, type WriteFailed, writeBatches } from "#pipeline/arrow-file.ts"
+import { failedBatchFile, openResumePoints, type ResumeSettings } from "#pipeline/resume-point.ts"
 import type { Audit } from "#pipeline/run-keys.ts"
 import { type Inlet, type Port, UpstreamFailed } from "#pipeline/stage.ts"
 import { type AnyStage, type StageError, type StageServices, stageOf } from "#pipeline/stages.ts"
@@ -12,17 +13,30 @@ import { wholeParams } from "#pipeline/state.ts"
 import { openTap, type Tapped } from "#pipeline/tap.ts"
 import type { Step, Task } from "#pipeline/task-plan.ts"
 import { trainMetrics, withoutTimes } from "#schemas/train-metrics.ts"
+import { LossNotFinite } from "#stages/train-step.ts"
 
 type Batches = Stream.Stream<RecordBatch, StageError | WriteFailed, StageServices>
 type Files = (task: string, port: string) => ReadonlyArray<string>
 
-/** How long the training waited for each batch, in milliseconds. */
-const measured = (stream: Inlet["batches"], waits: Array<number>): Inlet["batches"] =>
+/** What is seen of a training from outside. */
+interface Training {
+  /** How long it waited for each batch, in milliseconds. */
+  readonly waits: Array<number>
+  /** The batch that it was given last. */
+  batch: RecordBatch | undefined
+}
+
+const observed = (stream: Inlet["batches"], training: Training): Inlet["batches"] =>
   Stream.unwrap(
     Effect.map(Stream.toPull(stream), (pull) => {
       const timed = Effect.suspend(() => {
         const start = performance.now()
-        return Effect.tap(pull, () => Effect.sync(() => waits.push(performance.now() - start)))
+        return Effect.tap(pull, ([batch]) =>
+          Effect.sync(() => {
+            training.waits.push(performance.now() - start)
+            training.batch = batch
+          })
+        )
       })
       return Stream.fromPull(Effect.succeed(timed))
     })
@@ -48,7 +62,7 @@ const inletsOf = (
   stage: AnyStage,
   files: Files,
   before: { readonly stage: AnyStage; readonly outlets: Readonly<Record<string, Batches>> } | undefined,
-  waits: Array<number>
+  training: Training
 ) =>
   Effect.gen(function* () {
     const inlets: Record<string, Inlet | undefined> = {}
@@ -64,7 +78,7 @@ const inletsOf = (
     }
     const { batches } = inlets
     return batches && stage.name === "train-step"
-      ? { ...inlets, batches: { ...batches, batches: measured(batches.batches, waits) } }
+      ? { ...inlets, batches: { ...batches, batches: observed(batches.batches, training) } }
       : inlets
   })
 
@@ -91,20 +105,39 @@ export interface TaskOutput {
   readonly files: Effect.Success<ReturnType<typeof writeBatches>>
 }
 
-/** Called with each row of train-metrics as it comes. */
-export type OnStep = (row: RecordBatch, waits: ReadonlyArray<number>) => void
+export interface TaskSettings extends Omit<ResumeSettings, "every" | "waits"> {
+  readonly audit: Audit
+  /** Iterations between two resume points; with a tap there are none, so that what it keeps is whole. */
+  readonly checkpointEvery: number
+  /** Called with each row of train-metrics as it comes. */
+  readonly onStep: (row: RecordBatch, waits: ReadonlyArray<number>) => void
+}
 
-const chain = (task: Task, run: string, files: Files, onStep: OnStep, audit: Audit) =>
+/** Keeps the batch at which a training failed, below the task's folder, and lets the error say where. */
+const keepFailedBatch = (file: string, error: LossNotFinite, batch: RecordBatch) =>
   Effect.gen(function* () {
-    const waits: Array<number> = []
+    yield* writeBatches(() => file, Number.POSITIVE_INFINITY, Stream.make(batch))
+    return yield* new LossNotFinite({ ...error, batch: file })
+  })
+
+const chain = (given: Task, files: Files, settings: TaskSettings, training: Training) =>
+  Effect.gen(function* () {
+    const { run, audit, onStep } = settings
+    const { waits } = training
+    const every = audit.tap.length > 0 ? 0 : settings.checkpointEvery
+    const { task, rows, after } = yield* openResumePoints(given, { ...settings, every, waits })
     const tap = yield* openTap(audit, join(run, task.id))
     let before: Parameters<typeof inletsOf>[3]
     for (const step of task.steps) {
       const stage = stageOf(step.stage)
-      const inlets = yield* inletsOf(step, stage, files, before, waits)
+      const inlets = yield* inletsOf(step, stage, files, before, training)
       before = { stage, outlets: tap.on(stage.name, yield* stage.run(inlets, yield* wholeParams(step))) }
     }
     let stepMillis: ReadonlyArray<number> = []
+    const stepDone = (row: RecordBatch) => {
+      onStep(row, waits)
+      return after(row)
+    }
     const write = ([port, stream]: readonly [string, Batches]) =>
       Effect.gen(function* () {
         const { artifact } = before!.stage.outputs[port] as Port
@@ -112,15 +145,12 @@ const chain = (task: Task, run: string, files: Files, onStep: OnStep, audit: Aud
         const timeless =
           artifact === trainMetrics
             ? Stream.unwrap(
-                Effect.map(
-                  Stream.runCollect(Stream.tap(stream, (row) => Effect.sync(() => onStep(row, waits)))),
-                  (rows) => {
-                    if (rows.length === 0) return Stream.empty
-                    const { batch, millis } = withoutTimes(rows)
-                    stepMillis = millis
-                    return Stream.make(batch)
-                  }
-                )
+                Effect.map(Stream.runForEach(stream, stepDone), () => {
+                  if (rows.length === 0) return Stream.empty
+                  const { batch, millis } = withoutTimes(rows)
+                  stepMillis = millis
+                  return Stream.make(batch)
+                })
               )
             : stream
         const noted = Stream.tap(timeless, ({ schema }) =>
@@ -138,12 +168,21 @@ const chain = (task: Task, run: string, files: Files, onStep: OnStep, audit: Aud
     return { outputs: Object.fromEntries(outputs), taps, stepMillis, waitMillis: waits } satisfies TaskResult
   })
 
-/** Runs the task's stages and writes its artifacts below the run's folder; its networks are freed at the end. */
-export const runTask = (task: Task, run: string, files: Files, onStep: OnStep, audit: Audit) => {
+/**
+ * Runs the task's stages and writes its artifacts below the run's folder; its networks are freed at the end. Of a task that trains
+ * it goes on from the resume point that is there.
+ */
+export const runTask = (task: Task, files: Files, settings: TaskSettings) => {
   const session = Layer.fresh(Networks.layer.pipe(Layer.provideMerge(Session.layer)))
-  return chain(task, run, files, onStep, audit).pipe(
+  const training: Training = { waits: [], batch: undefined }
+  return chain(task, files, settings, training).pipe(
     Effect.scoped,
     Effect.provide(session, { local: true }),
-    Effect.mapError((error) => unwrapped(error) as Exclude<typeof error, UpstreamFailed>)
+    Effect.mapError((error) => unwrapped(error) as Exclude<typeof error, UpstreamFailed>),
+    Effect.catchTag("LossNotFinite", (error) =>
+      training.batch
+        ? keepFailedBatch(join(settings.run, failedBatchFile(task.id)), error, training.batch)
+        : Effect.fail(error)
+    )
   )
 }

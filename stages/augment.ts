@@ -21,6 +21,10 @@ export const AugmentParams = Schema.Struct({
   /** Part of the address of every random number, so that epochs differ. */
   epoch: Schema.Int.pipe(Schema.withDecodingDefaultKey(Effect.succeed(1))),
   iterations: PositiveInt.pipe(Schema.withDecodingDefaultKey(Effect.succeed(400))),
+  /** Batches before this iteration are passed over, for a training that goes on within its epoch. */
+  firstIteration: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)).pipe(
+    Schema.withDecodingDefaultKey(Effect.succeed(0))
+  ),
   /** P identities × K instances make a batch. */
   identities: PositiveInt.pipe(Schema.withDecodingDefaultKey(Effect.succeed(16))),
   instances: PositiveInt.pipe(Schema.withDecodingDefaultKey(Effect.succeed(4))),
@@ -150,7 +154,7 @@ export const augmentStage = stage({
             )
           }
         )
-      const made = Stream.fromIterable(chosen.entries()).pipe(
+      const made = Stream.fromIterable(chosen.entries().drop(params.firstIteration)).pipe(
         Stream.rechunk(1),
         // As many batches under way as there are threads, and one made ahead: what bounds the memory.
         Stream.mapEffect(([iteration, batch]) => make(batch, iteration), { concurrency: pool.threads + 1 }),

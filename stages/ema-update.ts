@@ -3,7 +3,7 @@ import { Deferred, Duration, Effect, Schema, Stream } from "effect"
 import { valuesOf } from "#engine/session.ts"
 import { alphaOf, moveTeacher, teacherOf } from "#model/mean-teacher.ts"
 import type { Network } from "#model/network.ts"
-import { Networks } from "#model/networks.ts"
+import { Networks, type TeacherUpdate } from "#model/networks.ts"
 import { parameterSums } from "#model/parameter-sums.ts"
 import type { Trainer } from "#model/trainer.ts"
 import { optionalPort, port, stage } from "#pipeline/stage.ts"
@@ -34,14 +34,8 @@ export const EmaUpdateParams = Schema.Struct({
   })
 )
 
-/** An update that was done: its number, its α, and the sums of the students' parameters. */
-interface Update {
-  readonly update: number
-  readonly alpha: number
-  readonly sums: Float32Array
-}
-
-const updatesBatch = (updates: ReadonlyArray<Update>, students: ReadonlyArray<Network>) => {
+/** The updates of the mean teachers since the epoch began, as an artifact. */
+export const updatesBatch = (updates: ReadonlyArray<TeacherUpdate>, students: ReadonlyArray<Network>) => {
   const parameters = students.flatMap(({ name, parameters }) => [...parameters.keys()].map((key) => `${name}/${key}`))
   const studentSums = new Float32Array(updates.length * parameters.length)
   for (const [row, { sums }] of updates.entries()) studentSums.set(sums, row * parameters.length)
@@ -76,10 +70,9 @@ export const emaUpdateStage = stage({
       if (inputs.checkpoint) {
         yield* networks.load(yield* Stream.runCollect(inputs.checkpoint.batches), inputs.checkpoint.source)
       }
-      const updates: Array<Update> = []
       const nextAlpha = () => alphaOf({ momentum, warmup }, networks.teacherStep)
       const note = (alpha: number, sums: Float32Array) =>
-        void updates.push({ update: networks.teacherStep++, alpha, sums })
+        void networks.teacherUpdates.push({ update: networks.teacherStep++, alpha, sums })
       const byTrainer = (trainer: Trainer) => {
         const alpha = nextAlpha()
         note(alpha, trainer.moveTeachers(alpha))
@@ -118,7 +111,7 @@ export const emaUpdateStage = stage({
         ),
         "teacher-updates": Stream.fromEffect(
           Effect.andThen(Deferred.await(finished), () =>
-            Effect.map(Effect.forEach(students, networks.get), (of) => updatesBatch(updates, of))
+            Effect.map(Effect.forEach(students, networks.get), (of) => updatesBatch(networks.teacherUpdates, of))
           )
         )
       }

@@ -38,8 +38,11 @@ export const TrainStepParams = Schema.Struct({
   /** Iterations of an epoch, which the schedule counts in. */
   iterations: Schema.Int.check(Schema.isGreaterThan(0)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(400))),
   weightDecay: NotNegative.pipe(Schema.withDecodingDefaultKey(Effect.succeed(adamDefaults.weightDecay))),
-  /** `fresh` starts Adam anew and keeps nothing of it; `continued` takes it from the checkpoint and saves it there. */
-  optimizer: Schema.Literals(["fresh", "continued"]).pipe(
+  /**
+   * `fresh` starts Adam anew and keeps nothing of it; `continued` takes it from the checkpoint and saves it there; `resumed` takes
+   * it from the checkpoint and keeps nothing, as an epoch that was broken off goes on.
+   */
+  optimizer: Schema.Literals(["fresh", "continued", "resumed"]).pipe(
     Schema.withDecodingDefaultKey(Effect.succeed("fresh" as const))
   ),
   /** With epoch, iteration and network, what the model's dropout draws from. */
@@ -75,10 +78,13 @@ export class LossNotFinite extends Schema.TaggedError<LossNotFinite>()("LossNotF
   epoch: Schema.Int,
   iteration: Schema.Int,
   term: Schema.String,
-  value: Schema.Number
+  value: Schema.Number,
+  /** The file in which the batch was kept. */
+  batch: Schema.optionalKey(Schema.String)
 }) {
   override get message() {
-    return `epoch ${this.epoch}, iteration ${this.iteration}: loss term "${this.term}" is ${this.value}, expected a finite number; lower the learning rate or check the input`
+    const kept = this.batch === undefined ? "" : `; its batch is kept in ${this.batch}`
+    return `epoch ${this.epoch}, iteration ${this.iteration}: loss term "${this.term}" is ${this.value}, expected a finite number; lower the learning rate or check the input${kept}`
   }
 }
 
@@ -224,8 +230,7 @@ export const trainStepStage = stage({
           }
           if (classifier) for (const network of all) network.setClassifier(classifier.weights)
           const adam = networks.optimizer(trained, { ...adamDefaults, weightDecay }, optimizer === "fresh")
-          const keepsMoments = optimizer === "continued"
-          const spec = { students: trained, teachers, adam, loss, weightDecay, keepsMoments, batch: batch.size }
+          const spec = { students: trained, teachers, adam, loss, weightDecay, batch: batch.size }
           const trainer = params.compiled ? yield* compiledTrainer(programs, tf, spec) : eagerTrainer(tf, spec)
           networks.trainer = trainer
           return { trainer, classes: trained[0]!.classes(), size: String(batch.size) }

@@ -45,7 +45,14 @@ const program = Effect.gen(function* () {
   let epoch = 0
   const batches = (iterations: number) =>
     Effect.gen(function* () {
-      const params = { ...paper, seed: 1, epoch: ++epoch, iterations, normalisation: imagenetNormalisation }
+      const params = {
+        ...paper,
+        seed: 1,
+        epoch: ++epoch,
+        iterations,
+        firstIteration: 0,
+        normalisation: imagenetNormalisation
+      }
       const inlets = { images: inletOf(images, [file]), "pseudo-labels": undefined }
       const outlets = yield* augmentStage.run(inlets, params)
       yield* Stream.runDrain(outlets.batches)

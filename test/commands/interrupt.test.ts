@@ -34,7 +34,7 @@ beforeAll(async () => {
   const text = tinyRun
     .replace("pretrain: { epochs: 2,", "pretrain: { epochs: 1,")
     .replace("adapt: { epochs: 2, iterations: 3,", "adapt: { epochs: 2, iterations: 30,")
-  writeRunFile(home, `${text}evaluate: { every: 2 }\n`)
+  writeRunFile(home, `${text}evaluate: { every: 2 }\ntrain: { checkpointEvery: 9 }\n`)
   const before = performance.now()
   await mmt(home, "--version")
   nothing = performance.now() - before
@@ -42,13 +42,16 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(home, { recursive: true, force: true }))
 
-/** Waits until the disturbed run has started a task. */
-const taskStarted = async (task: string, child: { readonly exitCode: number | null }) => {
-  while (!startedTasks(disturbed()).includes(task)) {
-    if (child.exitCode !== null) throw new Error(`the run ended before ${task}`)
+/** Waits until something is so of the disturbed run. */
+const until = async (isSo: () => boolean, child: { readonly exitCode: number | null }) => {
+  while (!isSo()) {
+    if (child.exitCode !== null) throw new Error("the run ended before")
     await sleep(3)
   }
 }
+
+const taskStarted = (task: string, child: { readonly exitCode: number | null }) =>
+  until(() => startedTasks(disturbed()).includes(task), child)
 
 /** Sends a signal and gives the exit code and the milliseconds until the end. */
 const end = async ({ child, ended }: ReturnType<typeof startMmt>, signal: NodeJS.Signals) => {
@@ -81,6 +84,10 @@ describe("a disturbed run", () => {
   it("may be killed, and removes later what was half-written then, but not what another process writes", async () => {
     const run = startMmt(home, ...args)
     await taskStarted("pretrain/student-2/epoch-001", run.child)
+    run.child.kill("SIGSTOP")
+    const second = await mmt(home, ...args)
+    expect(second.code).toBe(1)
+    expect(second.err).toMatch(new RegExp(`disturbed: process ${run.child.pid} on .+ runs here since`))
     await end(run, "SIGKILL")
     expect(recorded()).toContain("pretrain/student-1/epoch-001")
     expect(recorded()).not.toContain("pretrain/student-2/epoch-001")
@@ -92,20 +99,21 @@ describe("a disturbed run", () => {
   it("ends at once when it is interrupted while training, also through the launcher", async () => {
     const run = start(process.execPath, [join(repository, "cli/launch.mjs"), ...args], home)
     await taskStarted("train/epoch-002", run.child)
-    await sleep(400)
+    await until(() => existsSync(join(disturbed(), "train/epoch-002/resume/point.json")), run.child)
     const { code, err, millis } = await end(run, "SIGINT")
     expect(code).toBe(130)
     expect(millis).toBeLessThan(soon())
     expect(err).not.toMatch(/\n\s+at /)
     expect(recorded()).toContain("cluster/epoch-002")
     expect(recorded()).not.toContain("train/epoch-002")
-    expect(filesBelow(join(disturbed(), "train/epoch-002"))).toEqual([])
+    const files = filesBelow(join(disturbed(), "train/epoch-002"))
+    expect(files.filter((path) => !path.startsWith("resume/"))).toEqual([])
     const own = `pretrain/student-1/epoch-001/.checkpoint.arrow.${process.pid}.partial`
     expect(partials(disturbed())).toEqual([own])
     rmSync(join(disturbed(), own))
   })
 
-  it("goes on where it was, and ends with the bytes of an undisturbed run", async () => {
+  it("goes on within the epoch where it was, and ends with the bytes of an undisturbed run", async () => {
     const [on, whole] = await Promise.all([
       mmt(home, ...args),
       mmt(home, "run", "tiny.yaml", "--out", "undisturbed", "--threads", "1")
@@ -114,6 +122,8 @@ describe("a disturbed run", () => {
     expect(whole.code, whole.err).toBe(0)
     expect(digests(disturbed())).toEqual(digests(join(home, "undisturbed")))
     expect(partials(home)).toEqual([])
+    expect(on.err).toMatch(/train\/epoch-002: goes on with iteration (9|18|27) of 30/)
+    expect(filesBelow(disturbed()).filter((path) => /resume|lock/.test(path))).toEqual([])
     const done = events(disturbed()).flatMap(({ type, task }) => (type === "task-done" ? [task] : []))
     expect(new Set(done).size).toBe(done.length)
     expect(on.out.replace("disturbed", "")).toContain("target test, %")

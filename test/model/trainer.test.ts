@@ -64,7 +64,6 @@ describe.each(Object.entries(tinyModels))("%s", (_, model) => {
           batch: [images, height, width]
         }
         const compiled = yield* compiledTrainer(yield* Programs, tf, spec)
-        compiled.settle()
         const eager = eagerTrainer(tf, spec)
         const step = (trainer: Trainer, index: number) => {
           const reported = trainer.step([batches[index]!], labels, rate, random(1, "dropout", index))
@@ -72,11 +71,11 @@ describe.each(Object.entries(tinyModels))("%s", (_, model) => {
           return reported
         }
         for (const index of batches.keys()) {
-          const expected = step(eager, index)
+          // From the compiled step's values both go on: activations that round to either side of zero would otherwise
+          // drive the two apart.
+          const expected = compiled.withMoments(() => step(eager, index))
           const before = [student, ...teachers].map((network) => network.read())
           const found = step(compiled, index)
-          // Takes the compiled step's values, from which both go on: activations that round to either side of zero would
-          // otherwise drive the two apart.
           compiled.settle()
           expect([...found.keys()]).toEqual([...expected.keys()])
           for (const [name, value] of expected)
