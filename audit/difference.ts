@@ -57,9 +57,12 @@ const flat = (value: unknown, prefix = ""): ReadonlyArray<readonly [key: string,
     ? Object.entries(value).flatMap(([key, inner]) => flat(inner, prefix === "" ? key : `${prefix}.${key}`))
     : [[prefix, value]]
 
-const settingsOf = ({ folder, given: _, variants, ...config }: RunConfig) =>
+const settingsOf = ({ folder, given: _, variants, branch, ...config }: RunConfig) =>
   new Map(
-    flat({ ...config, variants: Object.fromEntries(variants) }).map(([key, value]) => [
+    flat({
+      ...{ ...config, variants: Object.fromEntries(variants) },
+      ...(branch ? { branch: `${branch.from} of ${branch.of}` } : {})
+    }).map(([key, value]) => [
       key,
       // The same data set, seen from two folders.
       /^data\.\w+\.root$/.test(key) ? relative("", resolve(folder, String(value))) : value

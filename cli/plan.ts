@@ -1,10 +1,9 @@
 /** `mmt plan`: the tasks of a run file, what of it is done, stale, corrupt or missing, and why. */
 import { Console, Effect } from "effect"
 import { Command, Flag } from "effect/cli"
-import { outFlag, runFileArgument, runFolder } from "#cli/run.ts"
+import { outFlag, readRun, runFileArgument } from "#cli/run.ts"
 import { overrides, setFlag } from "#cli/set-flag.ts"
 import { table } from "#cli/table.ts"
-import { readRunFile } from "#pipeline/run-file.ts"
 import { type PlannedTask, planRun } from "#pipeline/run-state.ts"
 import { whyUnscored } from "#pipeline/score.ts"
 import { reasonsOf, type TaskState } from "#pipeline/state.ts"
@@ -47,8 +46,7 @@ export const plan = Command.make(
     )
   },
   Effect.fn("mmt plan")(function* ({ file, out, set, all }) {
-    const config = yield* readRunFile(file, yield* overrides(set))
-    const folder = runFolder(out, config.name)
+    const { config, folder } = yield* readRun(file, yield* overrides(set), out)
     const tasks = yield* planRun(config, folder)
     const text = all
       ? table(

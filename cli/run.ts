@@ -1,29 +1,51 @@
-/** `mmt run`: runs a run file, whatever of it is not done yet. */
+/** `mmt run`: runs a run file, whatever of it is not done yet, or a branch of a run. */
+import { existsSync, statSync } from "node:fs"
 import { cpus } from "node:os"
-import { join } from "node:path"
+import { basename, dirname, join } from "node:path"
 import { Console, Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import { count } from "#cli/progress.ts"
 import { runView } from "#cli/run-view.ts"
 import { scoreReport } from "#cli/score.ts"
 import { overrides, setFlag } from "#cli/set-flag.ts"
+import { branchFolder, branchOf, openBranch } from "#pipeline/branch.ts"
 import { RunListener } from "#pipeline/events.ts"
+import { manifestFile } from "#pipeline/manifest.ts"
 import { executeRun } from "#pipeline/run.ts"
 import { type RunConfig, readRunFile } from "#pipeline/run-file.ts"
-import { whyUnscored } from "#pipeline/score.ts"
+import { runFileOf, whyUnscored } from "#pipeline/score.ts"
 import type { Override } from "#pipeline/settings.ts"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
 
-export const runFileArgument = Argument.String("FILE").pipe(Argument.withDescription("The run file, YAML"))
+export const runFileArgument = Argument.String("FILE").pipe(
+  Argument.withDescription("The run file, YAML; or a run's folder, which goes on by the run.yaml in it")
+)
 
 export const outFlag = Flag.String("out").pipe(
   Flag.withMetavar("DIR"),
-  Flag.withDescription("The run's folder; runs/NAME by default, after the run file's name"),
+  Flag.withDescription(
+    "The run's folder; by default that of FILE if it is a run's own, else runs/NAME after the run file"
+  ),
   Flag.optional
 )
 
-/** The folder of a run that is not given one. */
-export const runFolder = (out: Option.Option<string>, name: string) => Option.getOrElse(out, () => join("runs", name))
+/** A run file, and the folder of its run if it is the one that a run keeps. */
+const placeOf = (given: string) => {
+  if (statSync(given, { throwIfNoEntry: false })?.isDirectory()) return { file: join(given, "run.yaml"), home: given }
+  const home = dirname(given)
+  const isKept = basename(given) === "run.yaml" && existsSync(manifestFile(home))
+  return { file: given, home: isKept ? home : undefined }
+}
+
+/** Reads a run file and says in which folder its run lies. */
+export const readRun = (given: string, set: ReadonlyArray<Override>, out: Option.Option<string> = Option.none()) => {
+  const { file, home } = placeOf(given)
+  return Effect.map(readRunFile(file, set), (config) => ({
+    config,
+    folder: Option.getOrElse(out, () => home ?? join("runs", config.name))
+  }))
+}
 
 /** Runs what is not done yet of a run and shows how far it is. */
 export const runInView = (config: RunConfig, folder: string, threads: number) => {
@@ -34,6 +56,14 @@ export const runInView = (config: RunConfig, folder: string, threads: number) =>
   )
 }
 
+/** Runs a run and prints the table of its scores. */
+const runAndScore = Effect.fnUntraced(function* (config: RunConfig, folder: string, threads: number) {
+  const unscored = whyUnscored(config)
+  if (unscored !== undefined) yield* Console.error(unscored)
+  yield* runInView(config, folder, threads)
+  yield* Console.log(yield* scoreReport(folder))
+})
+
 /** Runs a run file and prints the table of its scores. */
 export const runToTheEnd = Effect.fn("runToTheEnd")(function* (
   file: string,
@@ -41,12 +71,25 @@ export const runToTheEnd = Effect.fn("runToTheEnd")(function* (
   out: Option.Option<string>,
   threads: number
 ) {
-  const config = yield* readRunFile(file, set)
-  const folder = runFolder(out, config.name)
-  const unscored = whyUnscored(config)
-  if (unscored !== undefined) yield* Console.error(unscored)
-  yield* runInView(config, folder, threads)
-  yield* Console.log(yield* scoreReport(folder))
+  const { config, folder } = yield* readRun(file, set, out)
+  yield* runAndScore(config, folder, threads)
+})
+
+/** Runs a branch of the run that lies in a folder, or of a run file, and prints the table of its scores. */
+const runBranch = Effect.fn("runBranch")(function* (
+  file: string,
+  from: string,
+  set: ReadonlyArray<Override>,
+  out: Option.Option<string>,
+  threads: number
+) {
+  const { config: own, folder: run } = yield* readRun(file, set)
+  const kept = { folder: run, config: yield* runFileOf(run) }
+  const folder = Option.getOrElse(out, () => branchFolder(run, from))
+  const config = yield* branchOf(kept, own, from, folder)
+  const { shared, tasks } = yield* openBranch(kept, config, folder)
+  if (shared > 0) yield* Console.error(`${folder} shares ${count(shared)} of its ${count(tasks)} tasks with ${run}`)
+  yield* runAndScore(config, folder, threads)
 })
 
 export const threadsFlag = Flag.Int("threads").pipe(
@@ -57,9 +100,23 @@ export const threadsFlag = Flag.Int("threads").pipe(
 
 export const run = Command.make(
   "run",
-  { file: runFileArgument, out: outFlag, threads: threadsFlag, set: setFlag },
-  Effect.fn("mmt run")(function* ({ file, out, threads, set }) {
-    yield* runToTheEnd(file, yield* overrides(set), out, threads)
+  {
+    file: runFileArgument,
+    out: outFlag,
+    threads: threadsFlag,
+    set: setFlag,
+    from: Flag.String("from").pipe(
+      Flag.withMetavar("STAGE@EPOCH"),
+      Flag.withDescription(
+        "Run a branch of the run that FILE has: the settings of FILE and --set hold from there on, in a folder of its own (NAME-from-STAGE-EPOCH by default, beside the run), which shares what stays the same by hard links"
+      ),
+      Flag.optional
+    )
+  },
+  Effect.fn("mmt run")(function* ({ file, out, threads, set, from }) {
+    const settings = yield* overrides(set)
+    if (Option.isSome(from)) yield* runBranch(file, from.value, settings, out, threads)
+    else yield* runToTheEnd(file, settings, out, threads)
   })
 ).pipe(
   Command.withShortDescription("Run a run file"),
@@ -68,6 +125,10 @@ export const run = Command.make(
   ),
   Command.withExamples([
     { command: "mmt run recipes/quickstart.yaml", description: "The quickstart's run, in runs/quickstart" },
-    { command: "mmt run my.yaml --set adapt.classes=700 --out runs/my-700", description: "With another setting" }
+    { command: "mmt run my.yaml --set adapt.classes=700 --out runs/my-700", description: "With another setting" },
+    {
+      command: "mmt run runs/my --from train-step@3 --set adapt.momentum=0.99",
+      description: "With another setting from epoch 3 on, in runs/my-from-train-step-3"
+    }
   ])
 )

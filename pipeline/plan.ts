@@ -1,6 +1,7 @@
 /** The plan of a run: its tasks in the order in which they run, and the rows of its score table. */
 import { resolve } from "node:path"
 import { adaptationTasks } from "#pipeline/adaptation-plan.ts"
+import { branchedTasks } from "#pipeline/branch-plan.ts"
 import { evaluationTasks, hasTargetLabels, isEvaluated } from "#pipeline/evaluation-plan.ts"
 import { isPretrained, startingTasks, startOf } from "#pipeline/pretraining-plan.ts"
 import type { RunConfig } from "#pipeline/run-file.ts"
@@ -52,11 +53,8 @@ const sourceOnly: ScoreRow = {
   tasks: students.map((student) => `evaluate/source-only/${student}`)
 }
 
-/**
- * The rows of the score table by epoch: source only, where there was one, and each adaptation after each evaluated epoch; none
- * without labels.
- */
-export const scoreRows = (run: RunConfig): ReadonlyArray<ScoreRow> => [
+/** The rows that the run's own settings give, be it a branch or not. */
+const ownRows = (run: RunConfig): ReadonlyArray<ScoreRow> => [
   ...(isTransferScored(run) ? [sourceOnly] : []),
   ...adaptations(run).flatMap(([name, { epochs, meanTeachers }]) =>
     Array.from({ length: epochs }, (_, i) => i + 1)
@@ -69,15 +67,33 @@ export const scoreRows = (run: RunConfig): ReadonlyArray<ScoreRow> => [
   )
 ]
 
+/**
+ * The rows of the score table by epoch: source only, where there was one, and each adaptation after each evaluated epoch; none
+ * without labels. Those of a branch are of the settings by which their tasks are made.
+ */
+export const scoreRows = (run: RunConfig): ReadonlyArray<ScoreRow> => {
+  if (run.branch === undefined) return ownRows(run)
+  const planned = new Set(planTasks(run).map(({ id }) => id))
+  const rows = [...scoreRows(run.branch.before), ...ownRows(run)].filter(({ tasks }) =>
+    tasks.every((task) => planned.has(task))
+  )
+  const unique = new Map(rows.map((row) => [row.tasks.join(), row]))
+  const names = ["source-only", ...adaptations(run).map(([name]) => name)]
+  return names.flatMap((name) => [...unique.values()].filter((row) => row.name === name))
+}
+
 const sourceOnlyTasks = (run: RunConfig): ReadonlyArray<Task> =>
   students.flatMap((student) =>
     evaluationTasks(run, "source-only", (stage) => `${stage}/source-only`, student, startOf(run, student))
   )
 
 /** All tasks of a run; each comes after those whose outputs it takes. */
-export const planTasks = (run: RunConfig): ReadonlyArray<Task> => [
-  ...decodeTasks(run),
-  ...startingTasks(run),
-  ...(isTransferScored(run) ? sourceOnlyTasks(run) : []),
-  ...adaptations(run).flatMap(([name, adapt]) => adaptationTasks(run, name, adapt))
-]
+export const planTasks = (run: RunConfig): ReadonlyArray<Task> => {
+  const own = [
+    ...decodeTasks(run),
+    ...startingTasks(run),
+    ...(isTransferScored(run) ? sourceOnlyTasks(run) : []),
+    ...adaptations(run).flatMap(([name, adapt]) => adaptationTasks(run, name, adapt))
+  ]
+  return run.branch ? branchedTasks(planTasks(run.branch.before), own, run.branch.point) : own
+}

@@ -48,7 +48,11 @@ export const relocated = (keys: Layer["keys"], from: string, to: string): Layer[
     const value = valueAt(input, path)
     return value === undefined ? input : withOverride(input, { key: path.join("."), value: moved(value) })
   }
-  return pathKeys.reduce<unknown>(movedAt, keys) as Layer["keys"]
+  const before = valueAt(keys, ["branch", "before"])
+  const own = isMapping(before)
+    ? withOverride(keys, { key: "branch.before", value: relocated(before, from, to) })
+    : keys
+  return pathKeys.reduce<unknown>(movedAt, own) as Layer["keys"]
 }
 
 const readText = (file: string) =>

@@ -287,6 +287,16 @@ export const pathKeys = [
   ["pretrain", "checkpoints"]
 ] as const
 
+/** What `mmt run --from` adds to a run file. */
+const Branch = Schema.Struct({
+  of: required(Schema.NonEmptyString, "The run that it branches from."),
+  from: required(Schema.NonEmptyString, "The stage and epoch from which this file's settings hold, as `cluster@3`."),
+  before: required(
+    Schema.Record(Schema.String, Schema.Unknown),
+    "That run's own keys, by which all that comes before is made."
+  )
+})
+
 export const RunFile = Schema.Struct({
   name: optional(Schema.NonEmptyString, "Of the run; the file's own name where it is not given."),
   extends: optional(
@@ -310,6 +320,7 @@ export const RunFile = Schema.Struct({
     Variants,
     {},
     "Further adaptations of the same pre-trained networks: by name, the keys of `adapt` in which each differs."
-  )
+  ),
+  branch: optional(Branch, "Of a branch of another run, as `mmt run --from` writes it.")
 }).annotate({ identifier: "RunFile" })
 export type RunFile = typeof RunFile.Type

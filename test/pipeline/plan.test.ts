@@ -186,6 +186,109 @@ describe("the plan for a target without labels", () => {
   })
 })
 
+describe("the plan of a branch", () => {
+  const branch = (before: string, own: string, from: string) =>
+    config(`${own}\nbranch: { of: plan, from: ${from}, before: { ${data.trim()}, ${before} } }`)
+  const stepsOf = (run: RunConfig) => new Map(planTasks(run).map(({ id, steps }) => [id, steps]))
+
+  it("is by the run's settings before the point and by its own from there on", () => {
+    const run = branch(
+      "adapt: { epochs: 4, classes: 5, momentum: 0.9 }",
+      "adapt: { epochs: 5, classes: 6, momentum: 0.5 }",
+      "train-step@3"
+    )
+    expectSound(run)
+    const of = (id: string) => stepsOf(run).get(id)!
+    expect(of("cluster/epoch-003")[0]!.params).toMatchObject({ classes: 5 })
+    expect(of("cluster/epoch-004")[0]!.params).toMatchObject({ classes: 6 })
+    expect(of("train/epoch-002")[2]!.params).toMatchObject({ momentum: 0.9 })
+    expect(of("train/epoch-003")[2]!.params).toMatchObject({ momentum: 0.5 })
+    expect(of("train/epoch-005")).toBeDefined()
+    expect(scoreRows(run).map(({ epoch }) => epoch)).toEqual([0, 1, 2, 3, 4, 5])
+  })
+
+  it("evaluates as it says from an evaluation on, and what was evaluated before stays", () => {
+    const run = branch("adapt: { epochs: 3 }", "adapt: { epochs: 3 }\nevaluate: { every: 3, ranks: [1] }", "evaluate@2")
+    expectSound(run)
+    expect(stepsOf(run).get("evaluate/epoch-001/teacher-1")![0]!.params).toMatchObject({ ranks: [1, 5, 10] })
+    expect(stepsOf(run).has("evaluate/epoch-002/teacher-1")).toBe(false)
+    expect(stepsOf(run).get("evaluate/epoch-003/teacher-1")![0]!.params).toMatchObject({ ranks: [1] })
+    expect(scoreRows(run).map(({ epoch }) => epoch)).toEqual([0, 1, 3])
+  })
+
+  it("of one adaptation leaves the others as they were, and makes a new variant whole", () => {
+    const run = branch(
+      `adapt: { epochs: 2 }, ${baseline}`,
+      "adapt: { epochs: 2, iterations: 7 }\nvariants: { baseline: { softIdentity: 0, softTriplet: 0, meanTeachers: false }, new: {} }",
+      "baseline/augment@2"
+    )
+    expectSound(run)
+    const iterations = (id: string) => stepsOf(run).get(id)![0]!.params.iterations
+    expect(iterations("baseline/train/epoch-001")).toBe(400)
+    expect(iterations("baseline/train/epoch-002")).toBe(7)
+    expect(iterations("train/epoch-002")).toBe(400)
+    expect(iterations("new/train/epoch-001")).toBe(7)
+  })
+
+  it("of the pre-training makes all adaptations by its own settings", () => {
+    const run = branch(
+      "adapt: { classes: 5 }",
+      "adapt: { classes: 6 }\npretrain: { learningRate: 1 }",
+      "pretrain/train-step@5"
+    )
+    expectSound(run)
+    const base = (epoch: string) =>
+      (stepsOf(run).get(`pretrain/student-2/${epoch}`)![1]!.params.schedule as { base: number }).base
+    expect([base("epoch-004"), base("epoch-005")]).toEqual([3.5e-4, 1])
+    expect(stepsOf(run).get("cluster/epoch-001")![0]!.params).toMatchObject({ classes: 6 })
+  })
+
+  it("is sound at any point of any run, and by a run's own settings it is that run's plan", () => {
+    const stages = fc.constantFrom("embed", "cluster", "augment", "train-step", "ema-update", "evaluate")
+    const point = fc.tuple(
+      fc.constantFrom("", "mmt/", "baseline/", "pretrain/"),
+      stages,
+      fc.integer({ min: 1, max: 6 })
+    )
+    const settings = fc.record({
+      epochs: fc.integer({ min: 1, max: 6 }),
+      every: fc.integer({ min: 1, max: 3 }),
+      algorithm: fc.constantFrom("kmeans", "dbscan")
+    })
+    const text = (
+      { epochs, every, algorithm }: { epochs: number; every: number; algorithm: string },
+      between: string
+    ) =>
+      [
+        `adapt: { epochs: ${epochs}, algorithm: ${algorithm}, eps: auto }`,
+        `evaluate: { every: ${every} }`,
+        baseline
+      ].join(between)
+    fc.assert(
+      fc.property(point, settings, settings, ([phase, stage, epoch], before, own) => {
+        const from = `${phase}${stage}@${epoch}`
+        const longer = { ...own, epochs: Math.max(own.epochs, epoch), algorithm: before.algorithm }
+        expectSound(branch(text({ ...before, epochs: Math.max(before.epochs, epoch) }, ", "), text(longer, "\n"), from))
+        const same = planTasks(config(text(own, "\n"))).map(({ id, steps }) => [id, steps] as const)
+        expect(stepsOf(branch(text(own, ", "), text(own, "\n"), from))).toEqual(new Map(same))
+      }),
+      { numRuns: 40 }
+    )
+  })
+
+  it("is read with the key that is wrong in it", () => {
+    const wrong = (text: string) => Effect.runSync(Effect.flip(parseRunFile(data + text, "/runs/plan.yaml"))).message
+    const before = `before: { ${data.trim()} }`
+    for (const from of ["cluster", "decode@1", "cluster@0", "clusters@1"])
+      expect(wrong(`branch: { of: a, from: ${from}, ${before} }`)).toBe(
+        `/runs/plan.yaml: key "branch.from": expected STAGE@EPOCH, as cluster@3, found ${from}`
+      )
+    expect(wrong(`branch: { of: a, from: cluster@1, before: { ${data.trim()}, adapt: { classes: x } } }`)).toMatch(
+      /^\/runs\/plan.yaml: key "branch.before.adapt.classes": expected .*, found "x"$/
+    )
+  })
+})
+
 describe("the paper's plan", () => {
   const tasks = planTasks(config(baseline))
   const count = (pattern: RegExp) => tasks.filter(({ id }) => pattern.test(id)).length

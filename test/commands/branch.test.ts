@@ -1,0 +1,175 @@
+/** A branch of a run: what it shares, what it makes anew, and that the run it leaves keeps its bytes. */
+import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { tableFromIPC } from "apache-arrow"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
+import { makeSmallRun } from "../audit/small-run.ts"
+import { changeTimes, digests, events, mmt, partials, startedTasks } from "./mmt.ts"
+
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
+
+let home: string
+let original: readonly [digests: object, times: object]
+const at = (...path: ReadonlyArray<string>) => join(home, "runs", ...path)
+const originalNow = () => [digests(at("small")), changeTimes(at("small"))]
+
+beforeAll(async () => {
+  home = await makeSmallRun()
+  original = originalNow() as unknown as typeof original
+})
+afterAll(() => rmSync(home, { recursive: true, force: true }))
+
+const run = async (...args: ReadonlyArray<string>) => {
+  const ended = await mmt(home, "run", ...args, "--threads", "1")
+  expect(ended.code, ended.err).toBe(0)
+  return ended
+}
+const inode = (...path: ReadonlyArray<string>) => statSync(at(...path)).ino
+const clusters = (folder: string, epoch: string) =>
+  tableFromIPC(readFileSync(at(folder, `cluster/${epoch}/centroids.arrow`))).numRows
+
+describe("mmt run --from", () => {
+  const branch = ["runs/small", "--from", "cluster@2", "--set", "adapt.classes=4"]
+  const folder = "small-from-cluster-2"
+
+  it("makes anew what the new settings touch from there on, and shares the rest by links", async () => {
+    const { out, err } = await run(...branch)
+    expect(err).toMatch(/^runs\/small-from-cluster-2 shares 16 of its 24 tasks with runs\/small\n/)
+    expect(out).toContain("run folder: runs/small-from-cluster-2\n")
+    expect(startedTasks(at(folder))).toEqual([
+      "cluster/epoch-002",
+      "train/epoch-002",
+      ...["1", "2"].flatMap((n) => [
+        ...["query", "gallery"].map((split) => `embed/epoch-002/teacher-${n}-${split}`),
+        `evaluate/epoch-002/teacher-${n}`
+      ])
+    ])
+    expect([clusters(folder, "epoch-001"), clusters(folder, "epoch-002")]).toEqual([5, 4])
+    for (const path of ["decode/target-train/part-00000.arrow", "train/epoch-001/tap/networks.arrow"])
+      expect(inode(folder, path)).toBe(inode("small", path))
+    expect(inode(folder, "cluster/epoch-002/centroids.arrow")).not.toBe(
+      inode("small", "cluster/epoch-002/centroids.arrow")
+    )
+    expect(partials(at(folder))).toEqual([])
+    expect(originalNow()).toEqual(original)
+  })
+
+  it("goes on by the same command, by its run file and by its folder, where nothing is left to do", async () => {
+    const { length } = startedTasks(at(folder))
+    const again = await run(...branch)
+    expect(again.err).not.toContain("shares")
+    await run(`runs/${folder}/run.yaml`)
+    await run(`runs/${folder}/`)
+    expect(startedTasks(at(folder))).toHaveLength(length)
+    expect(existsSync(at("small-from-cluster-2-from-cluster-2"))).toBe(false)
+    expect(events(at(folder)).filter(({ type }) => type === "run-done")).toHaveLength(4)
+  })
+
+  it("is a run like any other for status, audit, score, diff and report", async () => {
+    const status = await mmt(home, "status", `runs/${folder}`, "--verify")
+    expect(status.out).toBe(`runs/${folder}: 24 tasks: 24 done\n`)
+    const audit = await mmt(home, "audit", `runs/${folder}`)
+    expect(audit.code, audit.out).toBe(0)
+    expect(audit.out).toMatch(/9 of 9 checks passed, 0 violations; \d+ files of 24 tasks\n$/)
+    const score = await mmt(home, "score", `runs/${folder}`)
+    expect(score.out).toMatch(/\nmmt, epoch 2 /)
+    const diff = await mmt(home, "diff", "runs/small", `runs/${folder}`)
+    expect(diff.out).toMatch(/\nadapt.classes +5 +4\n/)
+    expect(diff.out).toMatch(/\nbranch +– +cluster@2 of small\n/)
+    const report = await mmt(home, "report", `runs/${folder}`)
+    expect(report.code, report.err).toBe(0)
+  })
+
+  it("makes a shared file anew without touching the run that it comes from", async () => {
+    const shared = "cluster/epoch-001/centroids.arrow"
+    rmSync(at(folder, shared))
+    await run(...branch)
+    expect(startedTasks(at(folder)).at(-1)).toBe("cluster/epoch-001")
+    expect(inode(folder, shared)).not.toBe(inode("small", shared))
+    expect(originalNow()).toEqual(original)
+  })
+
+  it("with other settings keeps what is shared, and lives on when the run is gone", async () => {
+    renameSync(at("small"), at("away"))
+    const { length } = startedTasks(at(folder))
+    await run(`runs/${folder}`, "--set", "adapt.classes=3")
+    renameSync(at("away"), at("small"))
+    expect(startedTasks(at(folder)).slice(length)[0]).toBe("cluster/epoch-002")
+    expect([clusters(folder, "epoch-001"), clusters(folder, "epoch-002")]).toEqual([5, 3])
+    expect(originalNow()).toEqual(original)
+  })
+
+  it("from the first epoch gives the bytes of a run that had the settings from the start", async () => {
+    await Promise.all([
+      run("runs/small", "--from", "cluster@1", "--set", "adapt.momentum=0.5", "--out", "runs/early"),
+      run("small.yaml", "--set", "adapt.momentum=0.5", "--out", "runs/from-the-start")
+    ])
+    expect(digests(at("early"))).toEqual(digests(at("from-the-start")))
+    // The clusters are those of the run; only what the momentum touches is made.
+    expect(startedTasks(at("early")).slice(0, 2)).toEqual(["cluster/epoch-001", "train/epoch-001"])
+    expect(inode("early", "embed/epoch-001/target-train/embeddings.arrow")).toBe(
+      inode("small", "embed/epoch-001/target-train/embeddings.arrow")
+    )
+    expect(originalNow()).toEqual(original)
+  })
+
+  it("without other settings makes the stage anew, and what comes of it only if that came out different", async () => {
+    await run("runs/small", "--from", "train-step@2", "--out", "runs/same")
+    expect(startedTasks(at("same"))).toEqual(["train/epoch-002"])
+    expect(digests(at("same"))).toEqual(digests(at("small")))
+  })
+
+  it("goes on with a run that is not finished, by that run's settings up to the point", async () => {
+    cpSync(at("small"), at("part"), { recursive: true, preserveTimestamps: true })
+    for (const gone of ["cluster/epoch-001", "train/epoch-002"]) rmSync(at("part", gone), { recursive: true })
+    const { err } = await run("runs/part", "--from", "evaluate@2", "--set", "evaluate.ranks=[1]")
+    expect(err).toMatch(/^runs\/part-from-evaluate-2 shares 20 of its 24 tasks with runs\/part\n/)
+    expect(startedTasks(at("part-from-evaluate-2"))).toEqual([
+      "cluster/epoch-001",
+      "train/epoch-002",
+      "evaluate/epoch-002/teacher-1",
+      "evaluate/epoch-002/teacher-2"
+    ])
+    expect(existsSync(at("part/train/epoch-002"))).toBe(false)
+  })
+
+  it.each([
+    [["--from", "decode@1"], /--from decode@1: expected a stage other than decode and an epoch, as cluster@3/],
+    [["--from", "cluster"], /--from cluster: expected a stage other than decode and an epoch/],
+    [
+      ["--from", "cluster@9"],
+      /--from cluster@9: the run has no such task; of stage cluster it has mmt\/cluster@1 to mmt\/cluster@2/
+    ],
+    [
+      ["--from", "cluster@2", "--set", "pretrain.epochs=9"],
+      /--from cluster@2: key "pretrain.epochs" acts before that, so it stays as the run has it/
+    ],
+    [
+      ["--from", "cluster@2", "--out", "runs/small"],
+      /--from cluster@2: a branch has a folder of its own: runs\/small is the run's/
+    ],
+    [
+      ["--from", "cluster@1", "--out", "runs/same"],
+      /runs\/same: holds another run; choose another folder for the branch/
+    ]
+  ])("refuses %j in a line", async (args, message) => {
+    const { code, err } = await mmt(home, "run", "runs/small", ...args)
+    expect(err.trimEnd()).toMatch(message)
+    expect(err.trimEnd().split("\n")).toHaveLength(1)
+    expect(code).toBe(2)
+    expect(originalNow()).toEqual(original)
+  })
+
+  const memory = "/dev/shm"
+  const otherDisk = existsSync(memory) && statSync(memory).dev !== statSync(tmpdir()).dev
+  it.skipIf(!otherDisk)("says that it cannot link from one file system to another", async () => {
+    const out = join(mkdtempSync(join(memory, "mmt-branch-")), "out")
+    const { code, err } = await mmt(home, "run", "runs/small", "--from", "cluster@2", "--out", out)
+    expect(code).toBe(1)
+    expect(err).toMatch(
+      /: cannot be a hard link to runs\/small\/.*: they are on two file systems\. A branch copies nothing/
+    )
+    rmSync(join(out, ".."), { recursive: true })
+  })
+})
