@@ -87,7 +87,9 @@ const runBranch = Effect.fn("runBranch")(function* (
   const kept = { folder: run, config: yield* runFileOf(run) }
   const folder = Option.getOrElse(out, () => branchFolder(run, from))
   const config = yield* branchOf(kept, own, from, folder)
-  const { shared, tasks } = yield* openBranch(kept, config, folder)
+  const { shared, tasks } = yield* openBranch(kept, config, folder).pipe(
+    Effect.provideService(RunListener, runView().listen)
+  )
   if (shared > 0) yield* Console.error(`${folder} shares ${count(shared)} of its ${count(tasks)} tasks with ${run}`)
   yield* runAndScore(config, folder, threads)
 })

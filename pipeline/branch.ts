@@ -5,6 +5,7 @@
 import { link, mkdir, rename, rm, stat } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
 import { Effect, Runtime, Schema } from "effect"
+import { WriteFailed } from "#pipeline/arrow-file.ts"
 import { branchPoint, inPretraining } from "#pipeline/branch-point.ts"
 import {
   canonical,
@@ -17,7 +18,8 @@ import {
 import { adaptations, planTasks } from "#pipeline/plan.ts"
 import { keptRunFile, type RunConfig } from "#pipeline/run-file.ts"
 import { relocated } from "#pipeline/run-file-layers.ts"
-import { planRun } from "#pipeline/run-state.ts"
+import { lockRun } from "#pipeline/run-lock.ts"
+import { type PlannedTask, planRun } from "#pipeline/run-state.ts"
 import { runFileOf } from "#pipeline/score.ts"
 import type { Task } from "#pipeline/task-plan.ts"
 import { tasksAt } from "#pipeline/task-selection.ts"
@@ -186,7 +188,7 @@ export interface Sharing {
 
 /**
  * Makes a branch's folder, or goes on with one: links into it what the run has done that the branch's settings leave as it is, but
- * the tasks at the point itself, and records it. What is there already stays.
+ * the tasks at the point itself, and records it. What is there already stays. Fails where a process runs in the folder.
  */
 export const openBranch = Effect.fn("openBranch")(function* (run: KeptRun, config: RunConfig, folder: string) {
   yield* checkFolder(config, folder)
@@ -194,21 +196,18 @@ export const openBranch = Effect.fn("openBranch")(function* (run: KeptRun, confi
   const { point, from } = config.branch!
   const touched = touchedTasks(tasks, planTasks(run.config))
   const anew = new Set((yield* tasksAt(tasks, point, from)).map(({ id }) => id))
-  const done = new Map(
-    (yield* planRun(run.config, run.folder)).flatMap(({ task, state }) =>
-      state.state === "done" ? [[task.id, state.record] as const] : []
-    )
-  )
-  const manifest = yield* readManifest(folder)
-  let added = 0
-  for (const { id } of tasks) {
-    const record = done.get(id)
-    if (record === undefined || manifest.has(id) || touched.has(id) || anew.has(id)) continue
-    manifest.set(id, yield* share(run.folder, record, folder))
-    added++
+  const isKept = ({ task: { id }, state }: PlannedTask) => state.state === "done" && !touched.has(id) && !anew.has(id)
+  const kept = (yield* planRun(run.config, run.folder)).filter(isKept).map(({ task }) => task.id)
+  yield* Effect.tryPromise({ try: () => mkdir(folder, { recursive: true }), catch: WriteFailed.of(folder) })
+  const listener = yield* RunListener
+  yield* lockRun(folder, (text) => listener({ type: "notice", text }))
+  const [manifest, records] = [yield* readManifest(folder), yield* readManifest(run.folder)]
+  const own = new Set(tasks.map(({ id }) => id))
+  const shared = kept.filter((id) => own.has(id) && !manifest.has(id))
+  for (const id of shared) manifest.set(id, yield* share(run.folder, records.get(id)!, folder))
+  if (shared.length > 0) {
+    yield* writeWhole(join(folder, "run.yaml"), keptRunFile(config, folder))
+    yield* writeManifest(folder, manifest)
   }
-  if (added === 0) return { shared: 0, tasks: tasks.length } satisfies Sharing
-  yield* writeWhole(join(folder, "run.yaml"), keptRunFile(config, folder))
-  yield* writeManifest(folder, manifest)
-  return { shared: added, tasks: tasks.length } satisfies Sharing
-})
+  return { shared: shared.length, tasks: tasks.length } satisfies Sharing
+}, Effect.scoped)

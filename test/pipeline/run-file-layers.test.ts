@@ -118,7 +118,7 @@ describe("what is wrong", () => {
     [
       "an unknown key",
       { ...files, "bases/base.yaml": `${base}colour: red` },
-      'bases/base.yaml: unknown key "colour"; known here: name, extends, seed, data, model, pretrain, adapt, evaluate, engine, train, audit, variants'
+      'bases/base.yaml: unknown key "colour"; known here: name, extends, seed, data, model, pretrain, adapt, evaluate, engine, train, audit, variants, branch'
     ],
     [
       "a wrong value",

@@ -190,7 +190,7 @@ describe("errors", () => {
     [
       "an unknown key",
       `${data}colour: red`,
-      'unknown key "colour"; known here: name, extends, seed, data, model, pretrain, adapt, evaluate, engine, train, audit, variants'
+      'unknown key "colour"; known here: name, extends, seed, data, model, pretrain, adapt, evaluate, engine, train, audit, variants, branch'
     ],
     [
       "an unknown nested key",
