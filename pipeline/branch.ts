@@ -7,6 +7,7 @@ import { basename, dirname, join, resolve } from "node:path"
 import { Effect, Runtime, Schema } from "effect"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
 import { branchPoint, inPretraining } from "#pipeline/branch-point.ts"
+import { RunListener } from "#pipeline/events.ts"
 import {
   canonical,
   type OutputRecord,
