@@ -3,6 +3,16 @@ import { appendFileSync } from "node:fs"
 import { Context } from "effect"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
 
+/** What a step of training reports. */
+export interface TrainingStep {
+  /** By column of `train-metrics`: ce1, tri1, …, total. */
+  readonly losses: Readonly<Record<string, number>>
+  readonly learningRate: number
+  readonly stepMillis: number
+  /** Time that the step waited for its batch. */
+  readonly waitMillis: number
+}
+
 export type RunEvent =
   | { readonly type: "run-started"; readonly run: string; readonly tasks: number; readonly done: number }
   | {
@@ -25,6 +35,8 @@ export type RunEvent =
       readonly done: number
       readonly total: number
       readonly note: string
+      /** Of the step that is just done, where the task trains. */
+      readonly step?: TrainingStep
     }
   | {
       readonly type: "task-done"

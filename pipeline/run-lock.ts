@@ -61,6 +61,13 @@ const isGone = async ({ pid, host, started }: Holder): Promise<boolean> =>
 
 const decodeHolder = Schema.decodeUnknownOption(Schema.fromJsonString(Holder))
 
+/** Whether a process runs in a run's folder, or may do so on another machine. */
+export const isLocked = (folder: string): Effect.Effect<boolean> =>
+  Effect.promise(async () => {
+    const holder = Option.getOrUndefined(decodeHolder(await readFile(lockFile(folder), "utf8").catch(() => "")))
+    return holder !== undefined && !(await isGone(holder))
+  })
+
 /** Puts a lock in place whole, or gives what is in its place already. */
 const place = async (lock: string, text: string): Promise<string | undefined> => {
   const own = `${lock}.${process.pid}.partial`

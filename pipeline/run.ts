@@ -1,6 +1,7 @@
 /** Executes a run: task by task by its plan, skipping what is done, and keeping the manifest and the events. */
 import { mkdir, readdir, rm } from "node:fs/promises"
 import { join, relative, resolve } from "node:path"
+import type { RecordBatch } from "apache-arrow"
 import { Effect, Layer } from "effect"
 import { AugmentationPool } from "#data/augmentation-pool.ts"
 import { openDataset } from "#data/dataset.ts"
@@ -8,7 +9,7 @@ import { tensorflowVersion } from "#engine/layout.ts"
 import { Programs } from "#engine/programs.ts"
 import { EngineThreads } from "#engine/session.ts"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
-import { keepEvent, type RunEvent, RunListener } from "#pipeline/events.ts"
+import { keepEvent, type RunEvent, RunListener, type TrainingStep } from "#pipeline/events.ts"
 import {
   keyOf,
   type OutputRecord,
@@ -20,6 +21,7 @@ import {
 } from "#pipeline/manifest.ts"
 import { planTasks } from "#pipeline/plan.ts"
 import { isPretrained } from "#pipeline/pretraining-plan.ts"
+import { progressWriter } from "#pipeline/progress-file.ts"
 import { removeInterim } from "#pipeline/resume-point.ts"
 import { keptRunFile, type RunConfig } from "#pipeline/run-file.ts"
 import { isAlive, lockRun } from "#pipeline/run-lock.ts"
@@ -44,6 +46,14 @@ const trainingOf = (steps: ReadonlyArray<number>, waits: ReadonlyArray<number>) 
     waitingShare: waiting / (stepping + waiting)
   }
   return { training }
+}
+
+/** What a row of `train-metrics` says of its step, which waited so long for its batch. */
+const stepOf = (row: RecordBatch, waitMillis: number): TrainingStep & { readonly iteration: number } => {
+  const { iteration, learningRate, millis } = viewOf(trainMetrics, row)
+  const terms = row.schema.names.map(String).filter((name) => !(name in trainMetrics.columns))
+  const losses = Object.fromEntries(terms.map((name) => [name, Number(row.getChild(name)?.get(0))]))
+  return { iteration: iteration[0]!, losses, learningRate: learningRate[0]!, stepMillis: millis[0]!, waitMillis }
 }
 
 /** Outputs as the manifest has them: their files as seen from the run's folder. */
@@ -81,11 +91,10 @@ export const makeTask = (
     const images = task.steps.flatMap((step) => step.inputs.images ?? [])
     const imageRows = sum(images.flatMap((source) => inputs(source.task, source.port)).map(({ rows }) => rows))
     const onStep: TaskSettings["onStep"] = (row, waits) => {
-      const { iteration, millis } = viewOf(trainMetrics, row)
-      const loss = Number(row.getChild("total")?.get(0)).toFixed(3)
-      const waited = Math.round(waits.at(-1) ?? 0)
-      const note = `loss ${loss}, ${Math.round(millis[0]!)} ms a step, waited ${waited} ms`
-      tell({ type: "progress", task: id, phase, done: iteration[0]! + 1, total, note })
+      const { iteration, ...step } = stepOf(row, waits.at(-1) ?? 0)
+      const loss = (step.losses.total ?? Number.NaN).toFixed(3)
+      const note = `loss ${loss}, ${Math.round(step.stepMillis)} ms a step, waited ${Math.round(step.waitMillis)} ms`
+      tell({ type: "progress", task: id, phase, done: iteration + 1, total, note, step })
     }
     const files = (source: string, port: string) => inputs(source, port).map(({ file }) => file)
     const settings: TaskSettings = {
@@ -158,11 +167,14 @@ export const executeRun = Effect.fn("executeRun")(
     const started = performance.now()
     const listener = yield* RunListener
     yield* Effect.tryPromise({ try: () => mkdir(folder, { recursive: true }), catch: WriteFailed.of(folder) })
+    const progress = progressWriter(folder)
     const tell = (event: RunEvent) => {
       keepEvent(join(folder, "events.jsonl"), event)
+      progress.listen(event)
       listener(event)
     }
     yield* lockRun(folder, (text) => tell({ type: "notice", text }))
+    yield* Effect.addFinalizer(() => Effect.sync(progress.end))
     const manifest = yield* readManifest(folder)
     const tasks = planTasks(config)
     yield* openDatasets(config)
