@@ -15,6 +15,7 @@ import { rerun } from "#cli/rerun.ts"
 import { run } from "#cli/run.ts"
 import { schema } from "#cli/schema.ts"
 import { score } from "#cli/score.ts"
+import { serve } from "#cli/serve.ts"
 import { show } from "#cli/show.ts"
 import { sql } from "#cli/sql.ts"
 import { stage } from "#cli/stage.ts"
@@ -33,6 +34,7 @@ const root = Command.make("mmt").pipe(
     status,
     score,
     report,
+    serve,
     schema,
     audit,
     trace,

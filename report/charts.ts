@@ -111,7 +111,7 @@ export const scoreCharts = (all: ReadonlyArray<ChartData>): ReadonlyArray<Chart>
   return metrics.filter((name) => name !== "queries").map((metric) => scoreChart(all, metric))
 }
 
-const termNames: Readonly<Record<string, string>> = {
+export const termNames: Readonly<Record<string, string>> = {
   ce: "identity",
   tri: "triplet",
   softCe: "soft identity",

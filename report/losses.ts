@@ -23,7 +23,7 @@ export interface LossCurves {
 const mostPoints = 240
 
 /** `ce1` and `ce2` are the term `ce` of two networks. */
-const termOf = (column: string) => column.replace(/\d+$/, "")
+export const termOf = (column: string) => column.replace(/\d+$/, "")
 
 interface EpochMetrics {
   readonly epoch: number

@@ -18,7 +18,8 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   pipeline: ["pipeline", "stages", ...below],
   audit: ["audit", "pipeline", "stages", ...below],
   report: ["report", "pipeline", "stages", ...below],
-  cli: ["cli", "report", "audit", "pipeline", "stages", ...below],
+  serve: ["serve", "report", "pipeline", "stages", ...below],
+  cli: ["cli", "serve", "report", "audit", "pipeline", "stages", ...below],
   bench: ["bench", "cli", "report", "pipeline", "stages", ...below]
 }
 

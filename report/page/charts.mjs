@@ -67,4 +67,11 @@ const readable = (figure) => {
   })
 }
 
-for (const figure of document.querySelectorAll("figure.chart")) readable(/** @type {HTMLElement} */ (figure))
+/** Begins with each figure of a part of the page, itself among them. @param {Element} part */
+const begin = (part) => {
+  if (part.matches("figure.chart")) readable(/** @type {HTMLElement} */ (part))
+  for (const one of part.querySelectorAll("figure.chart")) readable(/** @type {HTMLElement} */ (one))
+}
+
+begin(document.body)
+document.addEventListener("part", ({ target }) => begin(/** @type {Element} */ (target)))

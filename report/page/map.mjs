@@ -146,4 +146,11 @@ const explorable = (figure) => {
   camera.addEventListener("change", paint)
 }
 
-for (const figure of document.querySelectorAll("figure.map")) explorable(/** @type {HTMLElement} */ (figure))
+/** Begins with each figure of a part of the page, itself among them. @param {Element} part */
+const begin = (part) => {
+  if (part.matches("figure.map")) explorable(/** @type {HTMLElement} */ (part))
+  for (const one of part.querySelectorAll("figure.map")) explorable(/** @type {HTMLElement} */ (one))
+}
+
+begin(document.body)
+document.addEventListener("part", ({ target }) => begin(/** @type {Element} */ (target)))

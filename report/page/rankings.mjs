@@ -24,4 +24,11 @@ const filtered = (rankings) => {
   for (const one of [method, standing, camera]) one.addEventListener("change", apply)
 }
 
-for (const rankings of document.querySelectorAll(".rankings")) filtered(/** @type {HTMLElement} */ (rankings))
+/** Begins with each figure of a part of the page, itself among them. @param {Element} part */
+const begin = (part) => {
+  if (part.matches(".rankings")) filtered(/** @type {HTMLElement} */ (part))
+  for (const one of part.querySelectorAll(".rankings")) filtered(/** @type {HTMLElement} */ (one))
+}
+
+begin(document.body)
+document.addEventListener("part", ({ target }) => begin(/** @type {Element} */ (target)))
