@@ -39,14 +39,16 @@ export const imagesOfSplit = (split: string, sizes: DrawnSizes): ReadonlyArray<D
   })
 }
 
-/** Pixels [height, width, 3]: a shade for the person, another for the camera, and a gradient. */
-export const pixelsOf = ({ person, camera }: DrawnImage, height: number, width: number): Uint8Array => {
+/** Pixels [height, width, 3]: shades of the person and the camera, a gradient, and noise that makes them as hard to compress as photographs. */
+export const pixelsOf = ({ image, person, camera }: DrawnImage, height: number, width: number): Uint8Array => {
   const pixels = new Uint8Array(height * width * 3)
+  const draw = random(7, "pixels", image)
   for (let at = 0; at < pixels.length; at += 3) {
+    const noise = draw.uint32()
     const row = Math.floor(at / 3 / width)
-    pixels[at] = (person * 67) % 256
-    pixels[at + 1] = (person * 29 + camera * 40) % 256
-    pixels[at + 2] = (255 * row) / height
+    pixels[at] = ((person * 67) % 192) + (noise & 63)
+    pixels[at + 1] = ((person * 29 + camera * 40) % 192) + ((noise >>> 8) & 63)
+    pixels[at + 2] = (191 * row) / height + ((noise >>> 16) & 63)
   }
   return pixels
 }
