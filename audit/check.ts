@@ -13,6 +13,12 @@ export interface Violation {
   readonly problem: string
 }
 
+/** Where a violation is: `FILE, row 3, column "rank"`. */
+export const violationPlace = ({ file, row, column }: Violation): string =>
+  [file, ...(row === undefined ? [] : [`row ${row}`]), ...(column === undefined ? [] : [`column "${column}"`])].join(
+    ", "
+  )
+
 /** What a check writes down. */
 export class Findings {
   /** How many things it has looked at. */

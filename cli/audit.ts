@@ -2,8 +2,9 @@
 import { Console, Effect, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { auditRun, type Checked } from "#audit/audit.ts"
-import type { Violation } from "#audit/check.ts"
-import { openRun } from "#audit/open-run.ts"
+import { type Tell, violationPlace } from "#audit/check.ts"
+import { keepAudit, manifestDigest } from "#audit/kept-audit.ts"
+import { type OpenRun, openRun } from "#audit/open-run.ts"
 import { count, progressLine } from "#cli/progress.ts"
 import { planTasks } from "#pipeline/plan.ts"
 
@@ -17,24 +18,19 @@ export class AuditFailed extends Schema.TaggedError<AuditFailed>()("AuditFailed"
   }
 }
 
-const place = ({ file, row, column }: Violation) =>
-  [file, ...(row === undefined ? [] : [`row ${row}`]), ...(column === undefined ? [] : [`column "${column}"`])].join(
-    ", "
-  )
-
 const lines = ({ name, about, unit, checked, note, violationCount, violations }: Checked) => {
   const head = `${violationCount === 0 ? "ok   " : "FAIL "} ${name.padEnd(20)}  ${count(checked)} ${unit}`
   if (violationCount === 0) return [`${head}: ${about}${note ? ` (${note})` : ""}`]
   const more = violationCount - violations.length
   return [
     `${head}, ${count(violationCount)} violations of: ${about}`,
-    ...violations.map((violation) => `      ${place(violation)}: ${violation.problem}`),
+    ...violations.map((violation) => `      ${violationPlace(violation)}: ${violation.problem}`),
     ...(more > 0 ? [`      … and ${count(more)} more`] : [])
   ]
 }
 
 /** A progress line for each check, which is gone before its outcome is printed. */
-const progress = () => {
+export const auditProgress = () => {
   let line: ReturnType<typeof progressLine> | undefined
   return {
     tell: (check: string) => (done: number, total: number) => {
@@ -48,6 +44,20 @@ const progress = () => {
   }
 }
 
+/** Audits a run and keeps the outcome in its folder; one that cannot be kept, as where nobody may write, is said and no failure. */
+export const keptAudit = Effect.fn("keptAudit")(function* (
+  run: OpenRun,
+  tell: (check: string) => Tell,
+  done: (checked: Checked) => void
+) {
+  const manifest = yield* manifestDigest(run.folder)
+  const outcomes = yield* auditRun(run, tell, done)
+  yield* keepAudit(run.folder, manifest, outcomes).pipe(
+    Effect.catch(({ message }) => Console.error(`the outcome is not kept for the report: ${message}`))
+  )
+  return outcomes
+})
+
 export const runArgument = Argument.String("RUN").pipe(Argument.withDescription("A run's folder"))
 
 export const jsonFlag = Flag.Boolean("json").pipe(
@@ -60,8 +70,8 @@ export const audit = Command.make(
   { run: runArgument, json: jsonFlag },
   Effect.fn("mmt audit")(function* ({ run: folder, json }) {
     const run = yield* openRun(folder)
-    const { tell, next } = progress()
-    const outcomes = yield* auditRun(run, tell, (checked) => {
+    const { tell, next } = auditProgress()
+    const outcomes = yield* keptAudit(run, tell, (checked) => {
       next()
       if (!json) process.stdout.write(`${lines(checked).join("\n")}\n`)
     })
@@ -80,7 +90,7 @@ export const audit = Command.make(
 ).pipe(
   Command.withShortDescription("Check everything that a run holds"),
   Command.withDescription(
-    "Reads every byte of a run and checks it: checksums, columns and rows, where each input came from, embeddings, pseudo labels, batches, losses, mean teachers, rankings and metrics. Names the file, row and column of what is wrong, and ends with 1 then."
+    "Reads every byte of a run and checks it: checksums, columns and rows, where each input came from, embeddings, pseudo labels, batches, losses, mean teachers, rankings and metrics. Names the file, row and column of what is wrong, and ends with 1 then. The outcome is kept as audit.json in the run's folder, and `mmt report` shows it."
   ),
   Command.withExamples([
     { command: "mmt audit runs/quickstart", description: "One line a check" },

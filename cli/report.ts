@@ -3,6 +3,8 @@ import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { Console, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import { openRun } from "#audit/open-run.ts"
+import { auditProgress, keptAudit } from "#cli/audit.ts"
 import { duration } from "#cli/progress.ts"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
 import { writeWhole } from "#pipeline/manifest.ts"
@@ -12,6 +14,13 @@ import { readPageData } from "#report/read-page-data.ts"
 import { distinctlyLabelled, readRun } from "#report/run-data.ts"
 
 const size = (bytes: number) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`)
+
+/** Audits a run for the page, which shows what it finds. */
+const auditFirst = (folder: string) =>
+  Effect.gen(function* () {
+    const { tell, next } = auditProgress()
+    return yield* keptAudit(yield* openRun(folder), tell, next)
+  })
 
 export const report = Command.make(
   "report",
@@ -29,10 +38,15 @@ export const report = Command.make(
       Flag.withMetavar("DIR"),
       Flag.withDescription("Write each chart as SVG, with its numbers as CSV, into this folder in place of the page"),
       Flag.optional
+    ),
+    audit: Flag.Boolean("audit").pipe(
+      Flag.withDescription("Audit each run first, which reads every byte of it; else its last audit is shown"),
+      Flag.withDefault(false)
     )
   },
-  Effect.fn("mmt report")(function* ({ runs: folders, out, figures: figureFolder }) {
+  Effect.fn("mmt report")(function* ({ runs: folders, out, figures: figureFolder, audit }) {
     const start = performance.now()
+    if (audit) yield* Effect.forEach(folders, auditFirst, { discard: true })
     const runs = distinctlyLabelled(yield* Effect.forEach(folders, readRun))
     const data = yield* Effect.forEach(runs, readPageData)
     if (Option.isSome(figureFolder)) {
@@ -51,7 +65,7 @@ export const report = Command.make(
 ).pipe(
   Command.withShortDescription("Write a page that shows a run"),
   Command.withDescription(
-    "Writes one HTML file that needs no network: scores and curves, losses, clusters, a map of the target's embeddings, ranking strips, the stages with their times, the run file. A run that goes on is shown as far as it is."
+    "Writes one HTML file that needs no network: scores and curves, losses, clusters, a map of the target's embeddings, ranking strips, the stages with their times, the outcome of the last `mmt audit`, the run file. A run that goes on is shown as far as it is."
   ),
   Command.withExamples([
     { command: "mmt report runs/quickstart-seed-1", description: "Into runs/quickstart-seed-1/report.html" },

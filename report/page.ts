@@ -1,4 +1,5 @@
 /** The page of a report: one HTML file that asks no one for anything. */
+import { auditFigure } from "#report/audit-section.ts"
 import { type Chart, chartFigure } from "#report/chart.ts"
 import { type ChartData, lossCharts, scoreCharts, teacherCharts } from "#report/charts.ts"
 import { clusterCharts } from "#report/cluster-charts.ts"
@@ -105,9 +106,10 @@ const pictureSections = (all: ReadonlyArray<PageData>): ReadonlyArray<Section> =
     : [])
 ]
 
-/** The stages with their times, and the run file. */
+/** The stages with their times, the last audit, and the run file. */
 export const runSections = (all: ReadonlyArray<ChartData>): ReadonlyArray<Section> => [
   { id: "stages", title: "Stages", body: perRun(all, ({ run }, i) => stagesFigure(`stages-${i + 1}`, run)) },
+  { id: "audit", title: "Audit", body: perRun(all, ({ run }) => auditFigure(run)) },
   { id: "run-file", title: "Run file", body: perRun(all, ({ run }) => runFileFigure(run)) }
 ]
 

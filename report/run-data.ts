@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises"
 import { basename, join, resolve } from "node:path"
 import { Effect, Stream } from "effect"
+import { type KeptAudit, readAudit } from "#audit/kept-audit.ts"
 import { imageRows } from "#data/image-rows.ts"
 import { inletOf } from "#pipeline/arrow-file.ts"
 import { readManifest, type TaskRecord } from "#pipeline/manifest.ts"
@@ -20,6 +21,8 @@ export interface RunData {
   readonly records: ReadonlyMap<string, TaskRecord>
   /** By epoch; none where nothing is evaluated yet. */
   readonly rows: ReadonlyArray<ScoredRow>
+  /** The last audit; undefined where there was none. */
+  readonly audit: KeptAudit | undefined
 }
 
 /** Reads what a run has so far; it may be going on. Fails where the folder holds no run. */
@@ -28,7 +31,8 @@ export const readRun = Effect.fn("readRun")(function* (folder: string) {
   const runFile = yield* Effect.promise(() => readFile(join(folder, "run.yaml"), "utf8"))
   const records = yield* currentRecords(config, yield* readManifest(folder))
   const rows = yield* scoreRun(config, folder).pipe(Effect.catchTag("NoScores", () => Effect.succeed([])))
-  return { folder, label: config.name, config, runFile, records, rows } satisfies RunData
+  const audit = yield* readAudit(folder)
+  return { folder, label: config.name, config, runFile, records, rows, audit } satisfies RunData
 })
 
 /** The runs with labels that differ: a name that several have is told apart by the folder. */

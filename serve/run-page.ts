@@ -1,6 +1,7 @@
 /** The page of a run that is kept current: the report's, with what the run is doing, and its pictures when they are asked for. */
 import { stat } from "node:fs/promises"
 import { Effect } from "effect"
+import { auditFile } from "#audit/kept-audit.ts"
 import { manifestFile } from "#pipeline/manifest.ts"
 import { chartFigure, isEmpty } from "#report/chart.ts"
 import type { ChartData } from "#report/charts.ts"
@@ -95,8 +96,10 @@ export const partsOf = (seen: SeenRun): ReadonlyArray<Part> => {
 
 const editionOf = (folder: string) =>
   Effect.promise(async () => {
-    const found = await stat(manifestFile(folder)).catch(() => undefined)
-    return `${found?.mtimeMs ?? 0}-${found?.size ?? 0}`
+    const states = await Promise.all(
+      [manifestFile(folder), auditFile(folder)].map((file) => stat(file).catch(() => undefined))
+    )
+    return states.map((found) => `${found?.mtimeMs ?? 0}-${found?.size ?? 0}`).join("-")
   })
 
 /** Looks at a run again and again; its charts are read anew when its artifacts changed, and its share of the time allows it. */

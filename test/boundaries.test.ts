@@ -17,8 +17,8 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   stages: below,
   pipeline: ["pipeline", "stages", ...below],
   audit: ["audit", "pipeline", "stages", ...below],
-  report: ["report", "pipeline", "stages", ...below],
-  serve: ["serve", "report", "pipeline", "stages", ...below],
+  report: ["report", "audit", "pipeline", "stages", ...below],
+  serve: ["serve", "report", "audit", "pipeline", "stages", ...below],
   cli: ["cli", "serve", "report", "audit", "pipeline", "stages", ...below],
   bench: ["bench", "cli", "report", "pipeline", "stages", ...below]
 }

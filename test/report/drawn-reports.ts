@@ -69,6 +69,10 @@ export const pageDataOf = (...folders: ReadonlyArray<string>) =>
     })
   )
 
+/** A piece of a page in an element. */
+export const parsedHtml = (text: string) =>
+  parseHTML(`<!doctype html><html><body>${text}</body></html>`).document.body as unknown as Element
+
 /** A page as text and as a document. */
 export const parsedPage = (data: Parameters<typeof page>[0]) => {
   const text = page(data)

@@ -23,7 +23,7 @@ const numbersHold = (text: string) =>
 describe("a run without labels", () => {
   it("has clusters, churn and the map, and nothing that needs identities", async () => {
     const { document, text } = await pageOf(await runs.draw("unlabelled", "unlabelled"))
-    expect(sections(document)).toEqual(["scores", "training", "clusters", "map", "stages", "run-file"])
+    expect(sections(document)).toEqual(["scores", "training", "clusters", "map", "stages", "audit", "run-file"])
     expect(document.querySelector("#scores")!.textContent).toContain("Nothing is evaluated")
     expect(charts(document)).toEqual([
       ...["loss-mmt", "teacher-distance"],
@@ -51,17 +51,25 @@ describe("a run without a source", () => {
 
 describe("a run that goes on", () => {
   it.each([
-    ["before anything is done", "decode/source-train", ["scores", "training", "clusters", "stages", "run-file"]],
-    ["in pre-training", "pretrain/student-1/epoch-002", ["scores", "training", "clusters", "stages", "run-file"]],
+    [
+      "before anything is done",
+      "decode/source-train",
+      ["scores", "training", "clusters", "stages", "audit", "run-file"]
+    ],
+    [
+      "in pre-training",
+      "pretrain/student-1/epoch-002",
+      ["scores", "training", "clusters", "stages", "audit", "run-file"]
+    ],
     [
       "before the first clustering",
       "hard/cluster/epoch-001",
-      ["scores", "training", "clusters", "rankings", "stages", "run-file"]
+      ["scores", "training", "clusters", "rankings", "stages", "audit", "run-file"]
     ],
     [
       "in the second epoch",
       "train/epoch-002",
-      ["scores", "training", "clusters", "map", "rankings", "stages", "run-file"]
+      ["scores", "training", "clusters", "map", "rankings", "stages", "audit", "run-file"]
     ]
   ])("is shown as far as it is: %s", async (name, first, expected) => {
     const folder = await runs.draw(name.replaceAll(" ", "-"), "whole", { until: (task) => task !== first })
