@@ -93,10 +93,16 @@ const byDigest =
   (digest) =>
     inputFiles(run, [digest]).map((file) => ({ file: placeOf(run, file), rows: file.rows }))
 
-/** The number of threads with which a task was made: it is what rounding goes by. */
-const threadsOf = ({ engine }: TaskRecord) => {
+/** Runs with the numbers of threads with which a task was made: rounding goes by them. */
+export const withThreadsOf = ({ engine }: TaskRecord) => {
   const [, intraOpThreads, interOpThreads] = /threads an op: (\d+), ops at a time: (\d+)/.exec(engine) ?? []
-  return intraOpThreads && { intraOpThreads: Number(intraOpThreads), interOpThreads: Number(interOpThreads) }
+  return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    intraOpThreads === undefined
+      ? effect
+      : Effect.provideService(effect, EngineThreads, {
+          intraOpThreads: Number(intraOpThreads),
+          interOpThreads: Number(interOpThreads)
+        })
 }
 
 /** The tap as it was set: what it kept, of each so many iterations. */
@@ -173,7 +179,7 @@ const tapsThatAreThere = (run: OpenRun, { taps = {} }: TaskRecord) =>
   )
 
 /** A folder beside the run, which is gone when its scope is. */
-const folderBeside = (run: OpenRun) =>
+export const folderBeside = (run: OpenRun) =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: () => mkdtemp(`${resolve(run.folder)}.rerun-`),
@@ -195,7 +201,6 @@ export const rerunTask = Effect.fn("rerunTask")(function* (run: OpenRun, id: str
   const taps = yield* tapsThatAreThere(run, record)
   const audit = yield* tapOf(run, { ...record, taps })
   const out = yield* folderBeside(run)
-  const threads = threadsOf(record) ?? (yield* EngineThreads)
   const made = yield* makeTask(
     task,
     record.steps,
@@ -203,7 +208,7 @@ export const rerunTask = Effect.fn("rerunTask")(function* (run: OpenRun, id: str
     { audit, train: { checkpointEvery: 0 } },
     byDigest(run),
     tell
-  ).pipe(Effect.provideService(EngineThreads, threads))
+  ).pipe(withThreadsOf(record))
   const files = [
     ...(yield* compareOutputs(run, out, record.outputs, made.outputs)),
     ...(yield* compareOutputs(run, out, taps, made.taps ?? {}))

@@ -5,7 +5,7 @@ import { openRun } from "#audit/open-run.ts"
 import { jsonFlag, runArgument } from "#cli/audit.ts"
 import { count } from "#cli/progress.ts"
 import { table } from "#cli/table.ts"
-import { commonName, foldedNames, withoutEpoch } from "#cli/task-groups.ts"
+import { commonName, foldedNames, withoutEpoch, wrapped } from "#cli/task-groups.ts"
 import { type PlannedTask, planRun } from "#pipeline/run-state.ts"
 import { reasonsOf } from "#pipeline/state.ts"
 
@@ -38,19 +38,6 @@ const causes = (tasks: ReadonlyArray<PlannedTask>) => {
     reasons: reasonsOf(members[0]!.state).map((reason) => (members.length === 1 ? reason : withoutEpoch(reason))),
     waiting: members.flatMap(({ task }) => waiting.get(task.id) ?? []).map(({ task }) => task.id)
   }))
-}
-
-const widest = 120
-
-/** Words in lines of at most so many characters, set in. */
-const wrapped = (words: ReadonlyArray<string>, indent: string) => {
-  const lines = [""]
-  for (const word of words) {
-    const line = lines.at(-1)!
-    if (line !== "" && line.length + word.length > widest) lines.push(word)
-    else lines[lines.length - 1] = line === "" ? word : `${line}, ${word}`
-  }
-  return lines.map((line) => `${indent}${line}`).join("\n")
 }
 
 const causeLines = (tasks: ReadonlyArray<PlannedTask>) => {

@@ -23,3 +23,16 @@ export const commonName = (tasks: ReadonlyArray<string>): string =>
 /** The names of tasks, folded by epoch, in the order of the first of each. */
 export const foldedNames = (tasks: ReadonlyArray<string>): ReadonlyArray<string> =>
   [...Map.groupBy(tasks, withoutEpoch).values()].map(commonName)
+
+const widest = 120
+
+/** Words in lines of at most so many characters, set in. */
+export const wrapped = (words: ReadonlyArray<string>, indent: string) => {
+  const lines = [""]
+  for (const word of words) {
+    const line = lines.at(-1)!
+    if (line !== "" && line.length + word.length > widest) lines.push(word)
+    else lines[lines.length - 1] = line === "" ? word : `${line}, ${word}`
+  }
+  return lines.map((line) => `${indent}${line}`).join("\n")
+}

@@ -52,6 +52,10 @@ export const TaskRecord = Schema.Struct({
   /** Of tasks that train: steps taken, their mean time, and the share of the time that was spent waiting for a batch. */
   training: Schema.optionalKey(
     Schema.Struct({ steps: Schema.Int, stepMillis: Schema.Finite, waitingShare: Schema.Finite })
+  ),
+  /** Of a task that was run again by other settings: the run, the key of its own task, and the settings. */
+  derivedFrom: Schema.optionalKey(
+    Schema.Struct({ run: Schema.String, key: Schema.String, set: Schema.Record(Schema.String, Schema.Unknown) })
   )
 })
 export type TaskRecord = typeof TaskRecord.Type

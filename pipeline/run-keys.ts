@@ -270,7 +270,18 @@ export type Audit = typeof Audit.Type
 export const variantName = /^[a-z0-9][a-z0-9-]*$/u
 
 /** Names of variants that the folders and the table of a run have already. */
-export const taken = ["decode", "pretrain", "embed", "cluster", "train", "evaluate", "start", "source-only", "mmt"]
+export const taken = [
+  "decode",
+  "pretrain",
+  "embed",
+  "cluster",
+  "train",
+  "evaluate",
+  "start",
+  "source-only",
+  "mmt",
+  "reruns"
+]
 
 const Variants = Schema.Record(
   Schema.String.check(Schema.isPattern(variantName)),

@@ -51,14 +51,23 @@ export const whyUnscored = (config: RunConfig): string | undefined =>
     ? undefined
     : `nothing is evaluated: the target has no labels (format ${config.data.target.format}), so there is nothing to score`
 
+/** The values of a `metrics` file by name, as it has them. */
+export const metricValues = (file: string) =>
+  Effect.map(Stream.runCollect(inletOf(metrics, [file]).batches), (batches) =>
+    Object.fromEntries(
+      batches.flatMap((batch) => {
+        const { name, value } = viewOf(metrics, batch)
+        return name.map((key, row) => [key, value[row]!] as const)
+      })
+    )
+  )
+
 const scoresOf = (file: string) =>
-  Effect.map(Stream.runCollect(inletOf(metrics, [file]).batches), (batches) => {
-    const entries = batches.flatMap((batch) => {
-      const { name, value } = viewOf(metrics, batch)
-      return name.map((key, row) => [key, key === "queries" ? value[row]! : 100 * value[row]!] as const)
-    })
-    return Object.fromEntries(entries) as Scores
-  })
+  Effect.map(
+    metricValues(file),
+    (values): Scores =>
+      Object.fromEntries(Object.entries(values).map(([key, value]) => [key, key === "queries" ? value : 100 * value]))
+  )
 
 const meanOf = (all: ReadonlyArray<Scores>): Scores =>
   Object.fromEntries(

@@ -156,6 +156,14 @@ export const isOfSettings = (task: Task, record: TaskRecord, digests: Digests): 
     })
   )
 
+/** What a task would be made by now that it was not made by: versions, parameters, inputs. Nothing where its record is of the same key. */
+export const changesSince = (record: TaskRecord, steps: ReadonlyArray<StepRecord>): ReadonlyArray<string> => {
+  const recorded = record.steps.map(withPresentDefaults)
+  if (record.key === keyOf(steps) || keyOf(recorded) === keyOf(steps)) return []
+  const reasons = steps.flatMap((now, i) => differences(recorded[i], now))
+  return reasons.length > 0 ? reasons : ["it has fewer stages now"]
+}
+
 /**
  * The state of a task that is recorded as done or not at all, given what it would be made by now. A file that has the time
  * of change with which it was written is taken as unchanged, unless every byte is asked for.
@@ -168,11 +176,8 @@ export const taskState = (
 ) =>
   Effect.gen(function* () {
     if (record === undefined) return missing
-    const recorded = record.steps.map(withPresentDefaults)
-    if (record.key !== keyOf(steps) && keyOf(recorded) !== keyOf(steps)) {
-      const reasons = steps.flatMap((now, i) => differences(recorded[i], now))
-      return stale(reasons.length > 0 ? reasons : ["it has fewer stages now"])
-    }
+    const changes = changesSince(record, steps)
+    if (changes.length > 0) return stale(changes)
     const problemOf = (file: ArtifactFile) => fileProblem(run, everyByte ? { ...file, modified: Number.NaN } : file)
     const files = Object.values(record.outputs).flatMap((output) => output.files)
     const problems = yield* Effect.promise(() => Promise.all(files.map(problemOf)))

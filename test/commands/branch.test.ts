@@ -3,7 +3,15 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, stat
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { tableFromIPC } from "apache-arrow"
+import { Effect } from "effect"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
+import { auditRun } from "#audit/audit.ts"
+import { diffRuns } from "#audit/difference.ts"
+import { openRun } from "#audit/open-run.ts"
+import { branchOf, openBranch } from "#pipeline/branch.ts"
+import { readRunFile } from "#pipeline/run-file.ts"
+import { planRun } from "#pipeline/run-state.ts"
+import { scoreRun } from "#pipeline/score.ts"
 import { makeSmallRun } from "../audit/small-run.ts"
 import { changeTimes, digests, events, mmt, partials, startedTasks } from "./mmt.ts"
 
@@ -60,23 +68,38 @@ describe("mmt run --from", () => {
     const again = await run(...branch)
     expect(again.err).not.toContain("shares")
     await run(`runs/${folder}/run.yaml`)
-    await run(`runs/${folder}/`)
+    // Where it would run by its folder.
+    expect((await mmt(home, "plan", `runs/${folder}/`)).out).toMatch(
+      /\n24 of 24 tasks done in runs\/small-from-cluster-2\/\n$/
+    )
     expect(startedTasks(at(folder))).toHaveLength(length)
     expect(existsSync(at("small-from-cluster-2-from-cluster-2"))).toBe(false)
-    expect(events(at(folder)).filter(({ type }) => type === "run-done")).toHaveLength(4)
+    expect(events(at(folder)).filter(({ type }) => type === "run-done")).toHaveLength(3)
   })
 
   it("is a run like any other for status, audit, score, diff and report", async () => {
-    const status = await mmt(home, "status", `runs/${folder}`, "--verify")
-    expect(status.out).toBe(`runs/${folder}: 24 tasks: 24 done\n`)
-    const audit = await mmt(home, "audit", `runs/${folder}`)
-    expect(audit.code, audit.out).toBe(0)
-    expect(audit.out).toMatch(/9 of 9 checks passed, 0 violations; \d+ files of 24 tasks\n$/)
-    const score = await mmt(home, "score", `runs/${folder}`)
-    expect(score.out).toMatch(/\nmmt, epoch 2 /)
-    const diff = await mmt(home, "diff", "runs/small", `runs/${folder}`)
-    expect(diff.out).toMatch(/\nadapt.classes +5 +4\n/)
-    expect(diff.out).toMatch(/\nbranch +– +cluster@2 of small\n/)
+    const [own, of] = await Promise.all([folder, "small"].map((name) => Effect.runPromise(openRun(at(name)))))
+    const states = await Effect.runPromise(planRun(own!.config, own!.folder, { everyByte: true }))
+    expect(states.filter(({ state }) => state.state !== "done")).toEqual([])
+    const checks = await Effect.runPromise(
+      auditRun(
+        own!,
+        () => () => {},
+        () => {}
+      )
+    )
+    expect(checks.filter(({ violationCount }) => violationCount > 0)).toEqual([])
+    const rows = await Effect.runPromise(scoreRun(own!.config, own!.folder))
+    expect(rows.map(({ name, epoch }) => [name, epoch])).toEqual([
+      ["source-only", 0],
+      ["mmt", 2]
+    ])
+    const { settings } = await Effect.runPromise(diffRuns(of!, own!))
+    expect(settings).toEqual([
+      { key: "name", a: "small", b: folder },
+      { key: "adapt.classes", a: 5, b: 4 },
+      { key: "branch", a: undefined, b: "cluster@2 of small" }
+    ])
     const report = await mmt(home, "report", `runs/${folder}`)
     expect(report.code, report.err).toBe(0)
   })
@@ -135,30 +158,39 @@ describe("mmt run --from", () => {
   })
 
   it.each([
-    [["--from", "decode@1"], /--from decode@1: expected a stage other than decode and an epoch, as cluster@3/],
-    [["--from", "cluster"], /--from cluster: expected a stage other than decode and an epoch/],
+    ["decode@1", [], "a", /^--from decode@1: expected a stage other than decode and an epoch, as cluster@3/],
+    ["cluster", [], "a", /^--from cluster: expected a stage other than decode and an epoch/],
     [
-      ["--from", "cluster@9"],
-      /--from cluster@9: the run has no such task; of stage cluster it has mmt\/cluster@1 to mmt\/cluster@2/
+      "cluster@9",
+      [],
+      "a",
+      /^--from cluster@9: the run has no such task; of stage cluster it has mmt\/cluster@1 to mmt\/cluster@2$/
     ],
     [
-      ["--from", "cluster@2", "--set", "pretrain.epochs=9"],
-      /--from cluster@2: key "pretrain.epochs" acts before that, so it stays as the run has it/
+      "cluster@2",
+      [{ key: "pretrain.epochs", value: 9 }],
+      "a",
+      /^--from cluster@2: key "pretrain.epochs" acts before that, so it stays as the run has it$/
     ],
-    [
-      ["--from", "cluster@2", "--out", "runs/small"],
-      /--from cluster@2: a branch has a folder of its own: runs\/small is the run's/
-    ],
-    [
-      ["--from", "cluster@1", "--out", "runs/same"],
-      /runs\/same: holds another run; choose another folder for the branch/
-    ]
-  ])("refuses %j in a line", async (args, message) => {
-    const { code, err } = await mmt(home, "run", "runs/small", ...args)
-    expect(err.trimEnd()).toMatch(message)
-    expect(err.trimEnd().split("\n")).toHaveLength(1)
-    expect(code).toBe(2)
+    ["cluster@2", [], "small", /^--from cluster@2: a branch has a folder of its own: .*runs\/small is the run's$/],
+    ["cluster@1", [], "same", /same: holds another run; choose another folder for the branch/]
+  ] as const)("refuses %s with %j in %s", async (from, set, out, message) => {
+    const refused = Effect.gen(function* () {
+      const { config } = yield* openRun(at("small"))
+      const own = yield* readRunFile(at("small/run.yaml"), set)
+      const kept = { folder: at("small"), config }
+      return yield* openBranch(kept, yield* branchOf(kept, own, from, at(out)), at(out))
+    })
+    await expect(Effect.runPromise(refused)).rejects.toThrow(message)
+    expect(existsSync(at("a"))).toBe(false)
     expect(originalNow()).toEqual(original)
+  })
+
+  it("can be asked for variants of what it shares, by the settings of before its point", async () => {
+    const { code, out, err } = await mmt(home, "rerun", `runs/${folder}`, "cluster@1", "--set", "adapt.tolerance=0.5")
+    expect(code, err).toBe(0)
+    expect(out).toMatch(/\n {2}cluster.tolerance: 0.0001 → 0.5\n/)
+    expect(out).not.toContain("cluster.classes")
   })
 
   const memory = "/dev/shm"

@@ -15,10 +15,13 @@ import { Effect, Layer } from "effect"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { openRun } from "#audit/open-run.ts"
 import { rerunTask } from "#audit/rerun.ts"
+import { makeVariant } from "#audit/variant.ts"
 import { AugmentationPool } from "#data/augmentation-pool.ts"
 import { Programs } from "#engine/programs.ts"
 import type { TaskRecord } from "#pipeline/manifest.ts"
 import { planTasks } from "#pipeline/plan.ts"
+import { planRun } from "#pipeline/run-state.ts"
+import type { Override } from "#pipeline/settings.ts"
 import { selectTasks } from "#pipeline/task-selection.ts"
 import { batchOf, viewOf } from "#schemas/artifact.ts"
 import { pseudoLabels } from "#schemas/pseudo-labels.ts"
@@ -63,24 +66,16 @@ const flipUnseen = (folder: string, task: string, path: string) => {
   })
 }
 
-interface Status {
-  readonly counts: Readonly<Record<string, number>>
-  readonly tasks: ReadonlyArray<{
-    readonly task: string
-    readonly state: string
-    readonly reasons: ReadonlyArray<string>
-    readonly waitsFor?: string
-    readonly unseen?: string
-  }>
-  readonly others: ReadonlyArray<string>
-}
-
-const statusOf = async (folder: string, ...flags: ReadonlyArray<string>) => {
-  const { code, out, err } = await mmt(home, "status", folder, "--json", ...flags)
-  expect(code, err).toBe(0)
-  const status = JSON.parse(out) as Status
-  return { ...status, of: (id: string) => status.tasks.find(({ task }) => task === id)! }
-}
+/** The tasks of a run with their states, as `mmt status` takes them. */
+const statesOf = (folder: string, everyByte = false) =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const { config } = yield* openRun(folder)
+      const tasks = yield* planRun(config, folder, { everyByte, withoutData: true })
+      const of = (id: string) => tasks.find(({ task }) => task.id === id)!
+      return { done: tasks.filter(({ state }) => state.state === "done").length, total: tasks.length, of }
+    })
+  )
 
 describe("mmt status", () => {
   it("says of a finished run that all is done, and changes nothing in it", async () => {
@@ -95,21 +90,25 @@ describe("mmt status", () => {
     const folder = copyRun()
     rmSync(join(folder, "cluster/epoch-001/centroids.arrow"))
     truncateSync(join(folder, "evaluate/epoch-002/teacher-1/metrics.arrow"), 100)
-    const { counts, of } = await statusOf(folder)
-    expect(counts).toEqual({ done: 22, stale: 0, corrupt: 2, missing: 0 })
-    expect(of("cluster/epoch-001")).toMatchObject({
-      state: "corrupt",
+    const { out } = await mmt(home, "status", folder, "--json")
+    const status = JSON.parse(out) as { counts: object; tasks: ReadonlyArray<{ task: string }>; others: unknown }
+    expect(status).toMatchObject({ run: folder, counts: { done: 22, stale: 0, corrupt: 2, missing: 0 }, others: [] })
+    const of = (id: string) => status.tasks.find(({ task }) => task === id)
+    expect(of("cluster/epoch-001")).toEqual({
+      ...{ task: "cluster/epoch-001", stages: ["cluster"], state: "corrupt" },
       reasons: ["cluster/epoch-001/centroids.arrow is missing"]
     })
-    expect(of("train/epoch-001").state).toBe("done")
+    expect(of("train/epoch-001")).toMatchObject({ state: "done", reasons: [] })
   })
 
   it("sees with --verify a byte that changed under an unchanged time", async () => {
     const folder = copyRun()
     flipUnseen(folder, "train/epoch-001", "train/epoch-001/checkpoint.arrow")
-    expect((await statusOf(folder)).counts.corrupt).toBe(0)
-    const { of } = await statusOf(folder, "--verify")
-    expect(of("train/epoch-001").reasons).toEqual(["train/epoch-001/checkpoint.arrow was changed"])
+    expect((await statesOf(folder)).done).toBe(24)
+    expect((await statesOf(folder, true)).of("train/epoch-001").state).toMatchObject({
+      state: "corrupt",
+      reasons: ["train/epoch-001/checkpoint.arrow was changed"]
+    })
   })
 
   it("names the parameter that makes tasks stale, and folds those that wait for them", async () => {
@@ -126,28 +125,30 @@ describe("mmt status", () => {
       expect.any(String),
       "    embed/epoch-002/teacher-2-gallery, evaluate/epoch-002/teacher-2"
     ])
-    const { of } = await statusOf(folder)
-    expect(of("cluster/epoch-002")).toMatchObject({ state: "stale", waitsFor: "embed/epoch-002/target-train" })
+    const { of } = await statesOf(folder)
+    expect(of("cluster/epoch-002")).toMatchObject({
+      state: { state: "stale" },
+      waitsFor: "embed/epoch-002/target-train"
+    })
   })
 
   it("says what of a run is missing, and what is not of its run file", async () => {
     const folder = copyRun()
     edit(join(folder, "run.yaml"), (text) => text.replace("adapt:\n  epochs: 2", "adapt:\n  epochs: 1"))
-    const shorter = await statusOf(folder)
-    expect(shorter.counts).toEqual({ done: 15, stale: 0, corrupt: 0, missing: 6 })
-    expect(shorter.of("evaluate/epoch-001/teacher-1")).toMatchObject({ waitsFor: "embed/epoch-001/teacher-1-query" })
-    expect(shorter.others).toContain("train/epoch-002")
-    expect((await mmt(home, "status", folder)).out).toMatch(/\n9 tasks in the folder are not of its run.yaml:\n/)
+    const { out } = await mmt(home, "status", folder)
+    expect(out).toMatch(/: 21 tasks: 15 done, 6 missing\n/)
+    expect(out).toMatch(
+      /\nmissing {2}embed\/epoch-001\/teacher-2-query\n {2}1 wait for it:\n {4}evaluate\/epoch-001\/teacher-2\n/
+    )
+    expect(out).toMatch(/\n9 tasks in the folder are not of its run.yaml:\n {2}embed\/epoch-002\/target-train, /)
   })
 
   it("does without the data set's folder, and says that its images were not looked at", async () => {
     renameSync(join(home, "pair"), join(home, "away"))
-    const { counts, of } = await statusOf("runs/small")
     const plain = await mmt(home, "status", "runs/small")
     renameSync(join(home, "away"), join(home, "pair"))
-    expect(counts.done).toBe(24)
-    expect(of("decode/target-query").unseen).toMatch(/^no folder .*pair\/target\/bounding_box_train: /)
-    expect(of("embed/epoch-001/target-train").unseen).toBeUndefined()
+    expect(plain.code).toBe(0)
+    expect(plain.out).toMatch(/^runs\/small: 24 tasks: 24 done\n/)
     expect(plain.out).toMatch(
       /\ndecode\/target-train, decode\/target-query, decode\/target-gallery: what they were made from cannot be compared: no folder /
     )
@@ -267,5 +268,77 @@ describe("mmt rerun", () => {
     ["clusters@1", /^clusters@1: no task of the run, and no stage: expected STAGE@EPOCH as cluster@3/]
   ])("says of %s what there is", async (named, message) => {
     await expect(rerun(small(), named)).rejects.toThrow(message)
+  })
+})
+
+/** Makes a variant without a process of its own. */
+const vary = (folder: string, named: string, ...set: ReadonlyArray<Override>) =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const run = yield* openRun(folder)
+      const tasks = yield* selectTasks(planTasks(run.config), named)
+      return yield* makeVariant(
+        run,
+        named,
+        tasks.map(({ id }) => id),
+        set,
+        () => {}
+      )
+    }).pipe(Effect.provide(Layer.mergeAll(AugmentationPool.layer(1), Programs.layer)))
+  )
+
+describe("mmt rerun --set", () => {
+  const small = () => join(home, "runs/small")
+  const ofRun = () =>
+    Object.fromEntries(Object.entries(contents(small())).filter(([path]) => !path.startsWith("reruns/")))
+
+  it("makes a variant beside the run's own, says how it differs and what would change with it", async () => {
+    const before = ofRun()
+    const { code, out, err } = await mmt(home, "rerun", "runs/small", "cluster@1", "--set", "adapt.classes=4")
+    expect(code, err).toBe(0)
+    const lines = out.split("\n")
+    expect(lines[0]).toMatch(/^cluster\/epoch-001 \([\d.]+ s\)$/)
+    expect(lines[1]).toBe("  cluster.classes: 5 → 4")
+    expect(lines[2]).toMatch(
+      /^ {2}pseudo-labels: NMI [01]\.\d{3}, \d+ of 36 images moved; clusters 4, 5 before; outliers 0$/
+    )
+    expect(lines[3]).toMatch(/^ {2}centroids: rows 4, 5 before, of which \d differ, by /)
+    expect(lines[5]).toBe("10 tasks of the run would change with it:")
+    expect(lines[6]).toMatch(/^ {2}train\/epoch-001…002, embed\/epoch-002\/target-train, cluster\/epoch-002, /)
+    expect(out).toMatch(/\nwritten to runs\/small\/reruns\/cluster-1,adapt\.classes=4\n$/)
+    expect(ofRun()).toEqual(before)
+    expect((await statesOf(small(), true)).done).toBe(24)
+    const variant = await Effect.runPromise(openRun(join(small(), "reruns/cluster-1,adapt.classes=4")))
+    const { key } = (await Effect.runPromise(openRun(small()))).tasks.get("cluster/epoch-001")!
+    expect([...variant.tasks].map(([id, { derivedFrom }]) => [id, derivedFrom])).toEqual([
+      ["cluster/epoch-001", { run: "../..", key, set: { "adapt.classes": 4 } }]
+    ])
+    expect(variant.config.adapt.classes).toBe(4)
+  })
+
+  it("gives the metrics of another evaluation, and the bytes that a run with those settings has", async () => {
+    const { tasks, downstream } = await vary(small(), "evaluate@2", { key: "evaluate.rerank", value: true })
+    expect(tasks.map(({ task }) => task)).toEqual(["evaluate/epoch-002/teacher-1", "evaluate/epoch-002/teacher-2"])
+    expect(tasks[0]!.changes).toEqual(["evaluate.rerank: false → true"])
+    const metrics = tasks[0]!.outputs.find(({ port }) => port === "metrics")!
+    expect(metrics.metrics!.map(({ name }) => name)).toEqual(["mAP", "top-1", "top-5", "top-10", "queries"])
+    expect(downstream).toEqual([])
+    const other = copyRun()
+    expect((await mmt(home, "run", other, "--set", "evaluate.rerank=true")).code).toBe(0)
+    for (const path of ["teacher-1/ranking.arrow", "teacher-2/metrics.arrow"].map(
+      (file) => `evaluate/epoch-002/${file}`
+    ))
+      expect(sha256(join(small(), "reruns/evaluate-2,evaluate.rerank=true", path))).toBe(sha256(join(other, path)))
+  })
+
+  it("refuses settings that change nothing in the task, and says what they would", async () => {
+    await expect(vary(small(), "cluster@1", { key: "adapt.momentum", value: 0.5 })).rejects.toThrow(
+      "cluster/epoch-001: the settings change nothing in it; they change train/epoch-001, train/epoch-002. Without --set it is run again as it was"
+    )
+    await expect(vary(small(), "cluster@2", { key: "adapt.epochs", value: 1 })).rejects.toThrow(
+      "cluster/epoch-002: with these settings the run has no such task"
+    )
+    const { code, err } = await mmt(home, "rerun", "runs/small", "cluster@1", "--set", "adapt.clases=4")
+    expect([code, err.split(";")[0]]).toEqual([2, 'runs/small/run.yaml: unknown key "adapt.clases"'])
   })
 })
