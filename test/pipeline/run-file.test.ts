@@ -144,7 +144,7 @@ variants:
     "are not called %s, as folders and rows of the run are",
     (name) => {
       expect(problems(`${data}variants: { ${name}: {} }`)).toBe(
-        `my.yaml: variant "${name}": expected another name; taken are decode, pretrain, embed, cluster, train, evaluate, start, source-only, mmt`
+        `my.yaml: variant "${name}": expected another name; taken are decode, pretrain, embed, cluster, train, evaluate, start, source-only, mmt, reruns`
       )
     }
   )
