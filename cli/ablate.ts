@@ -4,7 +4,7 @@ import { Console, Effect, Option, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { duration } from "#cli/progress.ts"
 import { drawnPair } from "#cli/quickstart.ts"
-import { outFlag, runFileArgument, runInView, threadsFlag } from "#cli/run.ts"
+import { outFlag, quietFlag, runFileArgument, runInView, threadsFlag } from "#cli/run.ts"
 import { Misuse, overrides, setFlag } from "#cli/set-flag.ts"
 import { table } from "#cli/table.ts"
 import { type AblationRow, ablationOf, ablationRows, type Spread } from "#pipeline/ablation.ts"
@@ -64,10 +64,11 @@ export const ablate = Command.make(
       ),
       Flag.withDefault(false)
     ),
+    quiet: quietFlag,
     threads: threadsFlag,
     set: setFlag
   },
-  Effect.fn("mmt ablate")(function* ({ file, out, seeds: given, classes, synthetic, json, threads, set }) {
+  Effect.fn("mmt ablate")(function* ({ file, out, seeds: given, classes, synthetic, json, quiet, threads, set }) {
     const settings = yield* overrides(set)
     const config = yield* readRunFile(file, settings)
     if (scoreRows(config).length === 0)
@@ -86,7 +87,7 @@ export const ablate = Command.make(
         ]
         const run = yield* readRunFile(file, [...settings, ...own, ...data, ...rows])
         yield* Console.error(`running ${file} with seed ${seed} in ${folder}`)
-        yield* runInView(run, folder, threads)
+        yield* runInView(run, folder, threads, quiet ? "quiet" : "view")
         return yield* scoreRun(run, folder)
       })
     )

@@ -8,9 +8,10 @@ import { count } from "#cli/progress.ts"
 import { runView } from "#cli/run-view.ts"
 import { scoreReport } from "#cli/score.ts"
 import { overrides, setFlag } from "#cli/set-flag.ts"
+import { runPlanOf } from "#cli/time-left.ts"
 import { branchFolder, branchOf, openBranch } from "#pipeline/branch.ts"
-import { RunListener } from "#pipeline/events.ts"
-import { manifestFile } from "#pipeline/manifest.ts"
+import { type RunEvent, RunListener } from "#pipeline/events.ts"
+import { manifestFile, readManifest } from "#pipeline/manifest.ts"
 import { executeRun } from "#pipeline/run.ts"
 import { type RunConfig, readRunFile } from "#pipeline/run-file.ts"
 import { runFileOf, whyUnscored } from "#pipeline/score.ts"
@@ -47,21 +48,42 @@ export const readRun = (given: string, set: ReadonlyArray<Override>, out: Option
   }))
 }
 
-/** Runs what is not done yet of a run and shows how far it is. */
-export const runInView = (config: RunConfig, folder: string, threads: number) => {
-  const view = runView()
-  return executeRun(config, folder, threads).pipe(
-    Effect.provideService(RunListener, view.listen),
-    Effect.ensuring(Effect.sync(view.end))
-  )
+/** How a run is shown while it goes: to a person, not at all, or to a program, by its events. */
+export type Shown = "view" | "quiet" | "json"
+
+/** Events as `events.jsonl` has them, a line each; whoever reads them may stop, and the run goes on. */
+const eventLines = () => {
+  process.stdout.on("error", () => {})
+  return (_: RunEvent, line?: string) => {
+    if (line !== undefined) process.stdout.write(`${line}\n`)
+  }
 }
 
+/** Runs what is not done yet of a run and shows how far it is. */
+export const runInView = Effect.fnUntraced(function* (
+  config: RunConfig,
+  folder: string,
+  threads: number,
+  shown: Shown
+) {
+  const execution = executeRun(config, folder, threads)
+  if (shown === "quiet") return yield* execution
+  if (shown === "json") return yield* execution.pipe(Effect.provideService(RunListener, eventLines()))
+  const view = runView({ plan: runPlanOf(config, yield* readManifest(folder)) })
+  return yield* execution.pipe(Effect.provideService(RunListener, view.listen), Effect.ensuring(Effect.sync(view.end)))
+})
+
+export const quietFlag = Flag.Boolean("quiet").pipe(
+  Flag.withDescription("Show no progress; results and errors alone"),
+  Flag.withDefault(false)
+)
+
 /** Runs a run and prints the table of its scores. */
-const runAndScore = Effect.fnUntraced(function* (config: RunConfig, folder: string, threads: number) {
+const runAndScore = Effect.fnUntraced(function* (config: RunConfig, folder: string, threads: number, shown: Shown) {
   const unscored = whyUnscored(config)
   if (unscored !== undefined) yield* Console.error(unscored)
-  yield* runInView(config, folder, threads)
-  yield* Console.log(yield* scoreReport(folder))
+  yield* runInView(config, folder, threads, shown)
+  if (shown !== "json") yield* Console.log(yield* scoreReport(folder))
 })
 
 /** Runs a run file and prints the table of its scores. */
@@ -69,10 +91,11 @@ export const runToTheEnd = Effect.fn("runToTheEnd")(function* (
   file: string,
   set: ReadonlyArray<Override>,
   out: Option.Option<string>,
-  threads: number
+  threads: number,
+  shown: Shown
 ) {
   const { config, folder } = yield* readRun(file, set, out)
-  yield* runAndScore(config, folder, threads)
+  yield* runAndScore(config, folder, threads, shown)
 })
 
 /** Runs a branch of the run that lies in a folder, or of a run file, and prints the table of its scores. */
@@ -81,7 +104,8 @@ const runBranch = Effect.fn("runBranch")(function* (
   from: string,
   set: ReadonlyArray<Override>,
   out: Option.Option<string>,
-  threads: number
+  threads: number,
+  shown: Shown
 ) {
   const { config: own, folder: run } = yield* readRun(file, set)
   const kept = { folder: run, config: yield* runFileOf(run) }
@@ -91,7 +115,7 @@ const runBranch = Effect.fn("runBranch")(function* (
     Effect.provideService(RunListener, runView().listen)
   )
   if (shared > 0) yield* Console.error(`${folder} shares ${count(shared)} of its ${count(tasks)} tasks with ${run}`)
-  yield* runAndScore(config, folder, threads)
+  yield* runAndScore(config, folder, threads, shown)
 })
 
 export const threadsFlag = Flag.Int("threads").pipe(
@@ -113,12 +137,20 @@ export const run = Command.make(
         "Run a branch of the run that FILE has: the settings of FILE and --set hold from there on, in a folder of its own (NAME-from-STAGE-EPOCH by default, beside the run), which shares what stays the same by hard links"
       ),
       Flag.optional
+    ),
+    quiet: quietFlag,
+    json: Flag.Boolean("json").pipe(
+      Flag.withDescription(
+        "Print the run's events in place of progress and scores, one a line, as events.jsonl has them; those of evaluations have the scores"
+      ),
+      Flag.withDefault(false)
     )
   },
-  Effect.fn("mmt run")(function* ({ file, out, threads, set, from }) {
+  Effect.fn("mmt run")(function* ({ file, out, threads, set, from, quiet, json }) {
     const settings = yield* overrides(set)
-    if (Option.isSome(from)) yield* runBranch(file, from.value, settings, out, threads)
-    else yield* runToTheEnd(file, settings, out, threads)
+    const shown = json ? "json" : quiet ? "quiet" : "view"
+    if (Option.isSome(from)) yield* runBranch(file, from.value, settings, out, threads, shown)
+    else yield* runToTheEnd(file, settings, out, threads, shown)
   })
 ).pipe(
   Command.withShortDescription("Run a run file"),

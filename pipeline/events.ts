@@ -46,6 +46,8 @@ export type RunEvent =
       /** Of a task that trains: milliseconds of each step, and of waiting for its batch. */
       readonly stepMillis?: ReadonlyArray<number>
       readonly waitMillis?: ReadonlyArray<number>
+      /** Of an evaluation: mAP and CMC by name, in percent. */
+      readonly scores?: Readonly<Record<string, number>>
     }
   | { readonly type: "task-skipped"; readonly task: string; readonly phase: string }
   | { readonly type: "task-failed"; readonly task: string; readonly phase: string; readonly problem: string }
@@ -53,19 +55,21 @@ export type RunEvent =
   | { readonly type: "notice"; readonly text: string }
   | { readonly type: "run-done"; readonly run: string; readonly seconds: number }
 
-/** Who is told of a run's events as they happen. */
-export const RunListener = Context.Reference<(event: RunEvent) => void>("mmt/RunListener", {
+/** Who is told of a run's events as they happen, each with its line of `events.jsonl` where it is kept. */
+export const RunListener = Context.Reference<(event: RunEvent, line?: string) => void>("mmt/RunListener", {
   defaultValue: () => () => {}
 })
 
 /**
- * Appends an event to the run's `events.jsonl`, with the time. Progress is for the eye and not kept. Throws
- * `WriteFailed` where the file system refuses.
+ * Appends an event to the run's `events.jsonl`, with the time, and gives its line. Progress is for the eye and not kept.
+ * Throws `WriteFailed` where the file system refuses.
  */
-export const keepEvent = (file: string, event: RunEvent): void => {
-  if (event.type === "progress" || event.type === "task-skipped") return
+export const keepEvent = (file: string, event: RunEvent): string | undefined => {
+  if (event.type === "progress" || event.type === "task-skipped") return undefined
+  const line = JSON.stringify({ time: new Date().toISOString(), ...event })
   try {
-    appendFileSync(file, `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`)
+    appendFileSync(file, `${line}\n`)
+    return line
   } catch (cause) {
     throw WriteFailed.of(file)(cause)
   }

@@ -25,6 +25,7 @@ import { progressWriter } from "#pipeline/progress-file.ts"
 import { removeInterim } from "#pipeline/resume-point.ts"
 import { keptRunFile, type RunConfig } from "#pipeline/run-file.ts"
 import { isAlive, lockRun } from "#pipeline/run-lock.ts"
+import { scoresOf } from "#pipeline/score.ts"
 import { ProgressListener } from "#pipeline/stage.ts"
 import { checkStartingWeights } from "#pipeline/starting-weights.ts"
 import { digestsOf, reasonsOf, stepRecords, type TaskState, taskState } from "#pipeline/state.ts"
@@ -111,7 +112,10 @@ export const makeTask = (
       )
     )
     const seconds = (performance.now() - started) / 1000
-    tell({ type: "task-done", task: id, phase, seconds, ...(stepMillis.length > 0 ? { stepMillis, waitMillis } : {}) })
+    const scored = outputs.metrics?.files[0]?.file
+    const scores = scored === undefined ? {} : { scores: yield* scoresOf(scored) }
+    const times = stepMillis.length > 0 ? { stepMillis, waitMillis } : {}
+    tell({ type: "task-done", task: id, phase, seconds, ...times, ...scores })
     return {
       key: settings.key,
       steps,
@@ -169,9 +173,9 @@ export const executeRun = Effect.fn("executeRun")(
     yield* Effect.tryPromise({ try: () => mkdir(folder, { recursive: true }), catch: WriteFailed.of(folder) })
     const progress = progressWriter(folder)
     const tell = (event: RunEvent) => {
-      keepEvent(join(folder, "events.jsonl"), event)
+      const line = keepEvent(join(folder, "events.jsonl"), event)
       progress.listen(event)
-      listener(event)
+      listener(event, line)
     }
     yield* lockRun(folder, (text) => tell({ type: "notice", text }))
     yield* Effect.addFinalizer(() => Effect.sync(progress.end))

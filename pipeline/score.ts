@@ -62,7 +62,8 @@ export const metricValues = (file: string) =>
     )
   )
 
-const scoresOf = (file: string) =>
+/** The scores that a `metrics` file holds, in percent. */
+export const scoresOf = (file: string) =>
   Effect.map(
     metricValues(file),
     (values): Scores =>

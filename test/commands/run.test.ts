@@ -1,6 +1,6 @@
 /** A whole run and what can be done with it: run it again, change it, score it, show its files, run its stages alone. */
 import { spawnSync } from "node:child_process"
-import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync } from "node:fs"
+import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { type Table, tableFromIPC } from "apache-arrow"
@@ -65,6 +65,37 @@ describe("mmt run", () => {
     expect(first.out).toContain("seed 5; run folder: runs/tiny\n")
     expect(first.err).toMatch(/tiny: all 41 tasks done, \d+ s\n$/)
     expect(first.err).not.toMatch(/warning|tensorflow|oneDNN/i)
+  })
+
+  it("keeps the scores of each evaluation in its events", () => {
+    const done = readFileSync(join(run(), "events.jsonl"), "utf8")
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { type: string; task?: string; scores?: Record<string, number> })
+      .filter(({ type, task }) => type === "task-done" && task!.includes("evaluate/"))
+    expect(done.length).toBe(8)
+    for (const { task, scores } of done) {
+      const rows = tableOf(join(run(), task!, "metrics.arrow")).toArray() as ReadonlyArray<{
+        name: string
+        value: number
+      }>
+      expect(scores).toEqual(
+        Object.fromEntries(rows.map(({ name, value }) => [name, name === "queries" ? value : 100 * value]))
+      )
+    }
+  })
+
+  it("prints its events with --json, the lines that it keeps, and nothing but results with --quiet", async () => {
+    const file = join(run(), "events.jsonl")
+    const before = readFileSync(file, "utf8")
+    const told = await mmt(home, "run", "tiny.yaml", "--json")
+    expect([told.code, told.err]).toEqual([0, ""])
+    expect(told.out).toBe(readFileSync(file, "utf8").slice(before.length))
+    expect(told.out.split("\n").length).toBe(3)
+    const quiet = await mmt(home, "run", "tiny.yaml", "--quiet")
+    expect([quiet.code, quiet.err]).toEqual([0, ""])
+    expect(quiet.out).toBe(first.out.replace(/tiny: .*/, ""))
+    writeFileSync(file, before)
   })
 
   it("leaves the folder as the design draws it", () => {
