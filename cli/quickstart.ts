@@ -5,7 +5,7 @@ import { Console, Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { writePair } from "#cli/dataset.ts"
 import { ensureEngine } from "#cli/engine.ts"
-import { quietFlag, runToTheEnd, threadsFlag } from "#cli/run.ts"
+import { quietFlag, runToTheEnd, serveFlag, threadsFlag } from "#cli/run.ts"
 
 const recipe = fileURLToPath(new URL("../recipes/quickstart.yaml", import.meta.url))
 
@@ -26,10 +26,11 @@ export const quickstart = Command.make(
       Flag.withDescription("Draws other people and cameras, and starts from other weights"),
       Flag.withDefault(1)
     ),
+    serve: serveFlag,
     quiet: quietFlag,
     threads: threadsFlag
   },
-  Effect.fn("mmt quickstart")(function* ({ seed, quiet, threads }) {
+  Effect.fn("mmt quickstart")(function* ({ seed, serve, quiet, threads }) {
     yield* ensureEngine
     const set = [
       { key: "name", value: `quickstart-seed-${seed}` },
@@ -37,7 +38,7 @@ export const quickstart = Command.make(
       ...(yield* drawnPair(seed))
     ]
     yield* Console.error(`running ${recipe} with seed ${seed}`)
-    yield* runToTheEnd(recipe, set, Option.none(), threads, quiet ? "quiet" : "view")
+    yield* runToTheEnd(recipe, set, Option.none(), { threads, shown: quiet ? "quiet" : "view", serve })
   })
 ).pipe(
   Command.withShortDescription("See the method work, in minutes"),

@@ -16,6 +16,7 @@ import { executeRun } from "#pipeline/run.ts"
 import { type RunConfig, readRunFile } from "#pipeline/run-file.ts"
 import { runFileOf, whyUnscored } from "#pipeline/score.ts"
 import type { Override } from "#pipeline/settings.ts"
+import { type BesideRun, besideRun } from "#serve/beside-run.ts"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
 
@@ -59,18 +60,34 @@ const eventLines = () => {
   }
 }
 
-/** Runs what is not done yet of a run and shows how far it is. */
+/** What listens to a run that is shown so, says what is said beside, and what ends it. */
+const showing = (shown: Shown, config: RunConfig, done: Parameters<typeof runPlanOf>[1]) => {
+  const say = (text: string) => {
+    process.stderr.write(`${text}\n`)
+  }
+  if (shown === "quiet") return { listen: () => {}, say, end: () => {} }
+  if (shown === "json") return { listen: eventLines(), say, end: () => {} }
+  const { listen, end } = runView({ plan: runPlanOf(config, done) })
+  return { listen, say: (text: string) => listen({ type: "notice", text }), end }
+}
+
+/** Runs what is not done yet of a run and shows how far it is, also on a live page where there is to be one. */
 export const runInView = Effect.fnUntraced(function* (
   config: RunConfig,
   folder: string,
   threads: number,
-  shown: Shown
+  shown: Shown,
+  page?: BesideRun
 ) {
-  const execution = executeRun(config, folder, threads)
-  if (shown === "quiet") return yield* execution
-  if (shown === "json") return yield* execution.pipe(Effect.provideService(RunListener, eventLines()))
-  const view = runView({ plan: runPlanOf(config, yield* readManifest(folder)) })
-  return yield* execution.pipe(Effect.provideService(RunListener, view.listen), Effect.ensuring(Effect.sync(view.end)))
+  const { listen, say, end } = showing(shown, config, yield* readManifest(folder))
+  const tell = (event: RunEvent, line?: string) => {
+    listen(event, line)
+    if (event.type === "run-started") page?.start(say)
+  }
+  return yield* executeRun(config, folder, threads).pipe(
+    Effect.provideService(RunListener, tell),
+    Effect.ensuring(Effect.sync(end))
+  )
 })
 
 export const quietFlag = Flag.Boolean("quiet").pipe(
@@ -78,24 +95,33 @@ export const quietFlag = Flag.Boolean("quiet").pipe(
   Flag.withDefault(false)
 )
 
+/** How a run is run, which changes no result. */
+interface Manner {
+  readonly threads: number
+  readonly shown: Shown
+  /** With a live page. */
+  readonly serve: boolean
+}
+
 /** Runs a run and prints the table of its scores. */
-const runAndScore = Effect.fnUntraced(function* (config: RunConfig, folder: string, threads: number, shown: Shown) {
+const runAndScore = Effect.fnUntraced(function* (config: RunConfig, folder: string, { serve, shown, threads }: Manner) {
   const unscored = whyUnscored(config)
   if (unscored !== undefined) yield* Console.error(unscored)
-  yield* runInView(config, folder, threads, shown)
+  const page = serve ? yield* besideRun(folder) : undefined
+  yield* runInView(config, folder, threads, shown, page)
   if (shown !== "json") yield* Console.log(yield* scoreReport(folder))
-})
+  if (page) yield* page.untilClosed((text) => process.stderr.write(`${text}\n`))
+}, Effect.scoped)
 
 /** Runs a run file and prints the table of its scores. */
 export const runToTheEnd = Effect.fn("runToTheEnd")(function* (
   file: string,
   set: ReadonlyArray<Override>,
   out: Option.Option<string>,
-  threads: number,
-  shown: Shown
+  manner: Manner
 ) {
   const { config, folder } = yield* readRun(file, set, out)
-  yield* runAndScore(config, folder, threads, shown)
+  yield* runAndScore(config, folder, manner)
 })
 
 /** Runs a branch of the run that lies in a folder, or of a run file, and prints the table of its scores. */
@@ -104,8 +130,7 @@ const runBranch = Effect.fn("runBranch")(function* (
   from: string,
   set: ReadonlyArray<Override>,
   out: Option.Option<string>,
-  threads: number,
-  shown: Shown
+  manner: Manner
 ) {
   const { config: own, folder: run } = yield* readRun(file, set)
   const kept = { folder: run, config: yield* runFileOf(run) }
@@ -115,13 +140,20 @@ const runBranch = Effect.fn("runBranch")(function* (
     Effect.provideService(RunListener, runView().listen)
   )
   if (shared > 0) yield* Console.error(`${folder} shares ${count(shared)} of its ${count(tasks)} tasks with ${run}`)
-  yield* runAndScore(config, folder, threads, shown)
+  yield* runAndScore(config, folder, manner)
 })
 
 export const threadsFlag = Flag.Int("threads").pipe(
   Flag.withDescription("Worker threads that augment; it changes no result"),
   Flag.withSchema(PositiveInt.check(Schema.isLessThanOrEqualTo(256))),
   Flag.withDefault(Math.max(1, cpus().length - 1))
+)
+
+export const serveFlag = Flag.Boolean("serve").pipe(
+  Flag.withDescription(
+    "Serve a live page of the run on 127.0.0.1, and say where; after the run for as long as it is open"
+  ),
+  Flag.withDefault(false)
 )
 
 export const run = Command.make(
@@ -138,6 +170,7 @@ export const run = Command.make(
       ),
       Flag.optional
     ),
+    serve: serveFlag,
     quiet: quietFlag,
     json: Flag.Boolean("json").pipe(
       Flag.withDescription(
@@ -146,11 +179,11 @@ export const run = Command.make(
       Flag.withDefault(false)
     )
   },
-  Effect.fn("mmt run")(function* ({ file, out, threads, set, from, quiet, json }) {
+  Effect.fn("mmt run")(function* ({ file, out, threads, set, from, serve, quiet, json }) {
     const settings = yield* overrides(set)
-    const shown = json ? "json" : quiet ? "quiet" : "view"
-    if (Option.isSome(from)) yield* runBranch(file, from.value, settings, out, threads, shown)
-    else yield* runToTheEnd(file, settings, out, threads, shown)
+    const manner: Manner = { threads, shown: json ? "json" : quiet ? "quiet" : "view", serve }
+    if (Option.isSome(from)) yield* runBranch(file, from.value, settings, out, manner)
+    else yield* runToTheEnd(file, settings, out, manner)
   })
 ).pipe(
   Command.withShortDescription("Run a run file"),
