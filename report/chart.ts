@@ -185,6 +185,16 @@ interface Drawing {
   readonly places: { readonly xs: ReadonlyArray<number>; readonly top: number; readonly bottom: number }
 }
 
+/**
+ * The whole drawing has one label, and parts of it may have none: what Plot labels keeps that as data, for programs.
+ */
+const withoutInnerLabels = (plot: Element) => {
+  for (const part of plot.querySelectorAll("[aria-label]")) {
+    part.setAttribute("data-name", part.getAttribute("aria-label")!)
+    part.removeAttribute("aria-label")
+  }
+}
+
 /** The chart as SVG, with its names beside the lines. */
 export const drawChart = (chart: Chart): Drawing => {
   if (isEmpty(chart)) throw new Error(`chart ${chart.id} has no values`)
@@ -194,6 +204,7 @@ export const drawChart = (chart: Chart): Drawing => {
   const edge = size.width - right + 8
   const labels = apart(endLabels(chart, (value) => y.apply(value))).map((label) => labelText(label, edge))
   const described = `role="img" aria-label="${escaped(`${chart.title}. The same numbers are in the table below.`)}"`
+  withoutInnerLabels(plot)
   // What is put in is given by functions: in a text, `$&` of a name would stand for what it replaces.
   const svg = plot.outerHTML
     .replace(/<style>[\s\S]*?<\/style>/, "")

@@ -20,6 +20,16 @@ const over = Effect.callback<void>((resume) => {
   process.once("disconnect", () => resume(Effect.void))
 })
 
+/** No page is open, and none is being loaded again. */
+const allClosed = (pages: OpenPages) => {
+  let quiet = 0
+  const look = Effect.map(Effect.sleep("1 second"), () => {
+    quiet = pages.count === 0 ? quiet + 1 : 0
+    return quiet
+  })
+  return Effect.repeat(look, { until: (seconds) => seconds >= 2 })
+}
+
 Effect.gen(function* () {
   stepBehindOthers()
   const pages: OpenPages = { count: 0 }
@@ -29,7 +39,7 @@ Effect.gen(function* () {
   yield* tell({ url })
   yield* over
   yield* tell({ pages: pages.count })
-  yield* Effect.repeat(Effect.sleep("200 millis"), { until: () => pages.count === 0 })
+  if (pages.count > 0) yield* allClosed(pages)
   // A channel that is listened to holds the process.
   if (process.connected) process.disconnect()
 }).pipe(Effect.scoped, NodeRuntime.runMain)

@@ -1,16 +1,26 @@
 // @ts-check
 /** In the page: puts the parts that the server sends in the place of the old ones, and asks for figures that cost seconds. */
 
-/** Parts that wait until the old one is not read any more. @type {Map<string, string>} */
-const waiting = new Map()
+/** Where the pointer is, so that what it points at is read on when it is another. */
+const pointer = { x: -1, y: -1 }
+document.addEventListener("pointermove", ({ clientX, clientY, isTrusted }) => {
+  if (isTrusted) Object.assign(pointer, { x: clientX, y: clientY })
+})
 
-/** Whether somebody points at a part or goes through it by keys: it is not taken away then. @param {Element} part */
-const isRead = (part) => part.matches(".chart:hover, .chart:focus, :has(.chart:hover, .chart:focus, select:focus)")
+/** The nearest element around this one that has an id. @param {Element} element */
+const named = (element) => element.closest("[id]")?.id ?? ""
 
-/** @param {Element} old @param {Element} now */
+/** What is open of the old part is open in the new one, by the names of what it is in. @param {Element} old @param {Element} now */
 const keepOpen = (old, now) => {
-  const open = [...old.querySelectorAll("details")].map((details) => details.open)
-  for (const [i, details] of [...now.querySelectorAll("details")].entries()) details.open = open[i] ?? false
+  const open = new Set([...old.querySelectorAll("details[open]")].map(named))
+  for (const details of now.querySelectorAll("details")) details.open = open.has(named(details))
+}
+
+/** @param {Element} part */
+const pointAgain = (part) => {
+  const target = document.elementFromPoint(pointer.x, pointer.y)
+  if (target === null || !part.contains(target)) return
+  target.dispatchEvent(new PointerEvent("pointermove", { bubbles: true, clientX: pointer.x, clientY: pointer.y }))
 }
 
 /** @param {string} html */
@@ -28,19 +38,15 @@ const put = (id, html) => {
   const old = document.getElementById(id)
   // A section that was not there when the page was written.
   if (old === null) return location.reload()
-  if (isRead(old)) return waiting.set(id, html)
-  waiting.delete(id)
+  const { activeElement } = document
+  const focused = old.contains(activeElement) ? named(/** @type {Element} */ (activeElement)) : ""
   const now = elementOf(html)
   keepOpen(old, now)
   old.replaceWith(now)
   announce(now)
+  if (focused !== "") document.getElementById(focused)?.focus({ preventScroll: true })
+  pointAgain(now)
 }
-
-const putWaiting = () => {
-  for (const [id, html] of [...waiting]) put(id, html)
-}
-document.addEventListener("pointerout", putWaiting)
-document.addEventListener("focusout", () => setTimeout(putWaiting))
 
 const connection = document.getElementById("connection")
 const { events } = document.getElementById("live")?.dataset ?? {}
