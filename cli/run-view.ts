@@ -5,7 +5,7 @@
 import { styleText } from "node:util"
 import { type BlockLine, liveBlock, type Terminal } from "#cli/live-block.ts"
 import { count, duration } from "#cli/progress.ts"
-import { columnsOf, printable } from "#cli/terminal-text.ts"
+import { columnsOf, printable, wrapped } from "#cli/terminal-text.ts"
 import { noPlan, type RunPlan, taskTimes } from "#cli/time-left.ts"
 import { trainingSoFar } from "#cli/training-so-far.ts"
 import type { RunEvent } from "#pipeline/events.ts"
@@ -141,8 +141,10 @@ export const runView = ({
 
   const runLine = (width: number): BlockLine => {
     const own = current && { id: current.task, began: secondsOf(current), own: ownLeft(current) }
-    const { atLeast, seconds } = times.left(own)
-    const left = seconds < 1 ? "" : `, ${atLeast ? "over " : ""}${duration(seconds)} left`
+    const { seconds, tasks, unknown } = times.left(own)
+    // Of a run that has not yet made most kinds of its tasks there is nothing to be said.
+    const known = seconds >= 1 && unknown <= tasks / 2
+    const left = known ? `, ${unknown > 0 ? "over " : ""}${duration(seconds)} left` : ""
     const share = run.done / Math.max(1, run.total)
     const text = `${count(run.done)} of ${count(run.total)} tasks${left}`
     return { text: barLine(printable(run.name), share, text, width), ...look("bold") }
@@ -162,12 +164,12 @@ export const runView = ({
     const width = (stream.columns || 80) - 1
     const detail = training.lines(width)
     const note = detail.length === 0 && current && current.note !== "" ? [printable(current.note)] : []
-    const board = scores.last()
+    const board = wrapped(scores.last(), width - 2)
     block.draw([
       ...(run.total > 0 ? [runLine(width)] : []),
       ...(current ? [taskLine(current, width)] : []),
       ...[...detail, ...note].map((text): BlockLine => ({ text: `  ${text}` })),
-      ...(board.length > 0 ? [{ text: `  ${board.join(" · ")}`, ...look("dim") }] : [])
+      ...board.map((text): BlockLine => ({ text: `  ${text}`, ...look("dim") }))
     ])
   }
 

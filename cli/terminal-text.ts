@@ -35,3 +35,14 @@ export const cut = (text: string, columns: number): string => {
   }
   return columns > 0 ? `${kept}…` : ""
 }
+
+/** Texts on lines of this width, as many on one as fit, two spaces apart. */
+export const wrapped = (texts: ReadonlyArray<string>, width: number): ReadonlyArray<string> => {
+  const lines: Array<string> = []
+  for (const text of texts) {
+    const joined = `${lines.at(-1)}  ${text}`
+    if (lines.length > 0 && columnsOf(joined) <= width) lines[lines.length - 1] = joined
+    else lines.push(text)
+  }
+  return lines
+}

@@ -34,9 +34,11 @@ export const runPlanOf = (config: RunConfig, records: ReadonlyMap<string, TaskRe
 })
 
 export interface TimeLeft {
+  /** Of the tasks whose kind is known. */
   readonly seconds: number
-  /** Whether there are tasks of a kind that nothing is known of yet, so that it takes longer. */
-  readonly atLeast: boolean
+  /** Tasks of a kind that nothing is known of yet, so that it takes longer. */
+  readonly unknown: number
+  readonly tasks: number
 }
 
 /**
@@ -73,15 +75,15 @@ export const taskTimes = ({ tasks, seconds }: RunPlan) => {
     },
     /** Of the whole run, while `current` has so many seconds left by its own progress, or was begun so many seconds ago. */
     left: (current: { readonly id: string; readonly began: number; readonly own: number | undefined } | undefined) => {
-      let [sum, atLeast] = [0, false]
+      let [sum, unknown] = [0, 0]
       for (const id of left) {
         const isCurrent = id === current?.id
         const usual = expected(id)
         const own = isCurrent ? (current.own ?? (usual && Math.max(0, usual - current.began))) : usual
-        if (own === undefined) atLeast = true
+        if (own === undefined) unknown++
         else sum += own
       }
-      return { seconds: sum, atLeast } satisfies TimeLeft
+      return { seconds: sum, unknown, tasks: left.size } satisfies TimeLeft
     }
   }
 }

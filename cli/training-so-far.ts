@@ -1,5 +1,5 @@
 /** The loss terms and the times of an epoch's steps so far. */
-import { columnsOf } from "#cli/terminal-text.ts"
+import { wrapped } from "#cli/terminal-text.ts"
 import type { TrainingStep } from "#pipeline/events.ts"
 
 const termNames: Readonly<Record<string, string>> = {
@@ -11,17 +11,6 @@ const termNames: Readonly<Record<string, string>> = {
 }
 
 const mean = (values: ReadonlyArray<number>) => values.reduce((a, b) => a + b, 0) / values.length
-
-/** Texts on lines of this width, as many on one as fit. */
-const wrapped = (texts: ReadonlyArray<string>, width: number): ReadonlyArray<string> => {
-  const lines: Array<string> = []
-  for (const text of texts) {
-    const joined = `${lines.at(-1)}  ${text}`
-    if (lines.length > 0 && columnsOf(joined) <= width) lines[lines.length - 1] = joined
-    else lines.push(text)
-  }
-  return lines
-}
 
 export const trainingSoFar = () => {
   let steps = 0
@@ -61,7 +50,7 @@ export const trainingSoFar = () => {
     summary: (stepMillis: ReadonlyArray<number>, waitMillis: ReadonlyArray<number>) => {
       const share = mean(waitMillis) / (mean(waitMillis) + mean(stepMillis))
       const loss = "total" in sums ? `loss ${(sums.total! / steps).toFixed(3)}, ` : ""
-      return `${loss}${stepMillis.length} steps of ${Math.round(mean(stepMillis))} ms, ${(100 * share).toFixed(1)} % of the time waiting for data`
+      return `${loss}${stepMillis.length} steps of ${Math.round(mean(stepMillis))} ms, ${(100 * share).toFixed(1)} % waiting for data`
     }
   }
 }

@@ -109,7 +109,7 @@ describe("in a log", () => {
         "mmt: starting (1 of 5 tasks done)",
         "train/epoch-003  20 of 80, 2.0/s, 30 s left  loss 1.250",
         "train/epoch-003  50 of 80, 2.5/s, 12 s left  loss 1.250",
-        "train/epoch-003: loss 3.000, 2 steps of 100 ms, 9.1 % of the time waiting for data",
+        "train/epoch-003: loss 3.000, 2 steps of 100 ms, 9.1 % waiting for data",
         "mmt, epoch 3: mAP 40.5, top-1 50.5",
         "tiny: all 5 tasks done, 1 min 5 s"
       ])
@@ -156,6 +156,22 @@ describe("on a terminal", () => {
     ])
   })
 
+  it("puts the scores of several methods on as many lines as they need, the newest first", () => {
+    const terminal = fakeTerminal(60)
+    const rows = ["source-only", "baseline", "mmt"].map((name, i) => ({ name, epoch: i, tasks: [`${name}-1`] }))
+    const view = runView({ plan: { ...plan, rows }, stream: terminal, now: () => 0, terminalType: "xterm" })
+    const scores = { mAP: 40, "top-1": 50 }
+    for (const { name, tasks } of rows)
+      view.listen({ type: "task-done", task: tasks[0]!, phase: name, seconds: 1, scores })
+    view.listen({ type: "task-started", ...train, why: "missing" })
+    expect(terminal.screen().slice(-3)).toEqual([
+      "  mmt, epoch 2: mAP 40.0, top-1 50.0",
+      "  baseline, epoch 1: mAP 40.0, top-1 50.0",
+      "  source-only: mAP 40.0, top-1 50.0"
+    ])
+    view.end()
+  })
+
   it("of 120 columns has the loss terms on one line", () => {
     const terminal = fakeTerminal(120)
     midway(terminal)
@@ -171,14 +187,12 @@ describe("on a terminal", () => {
     view.listen({ type: "run-done", run: "tiny", seconds: 8 })
     view.end()
     view.end()
-    expect(terminal.screen()).toEqual(
-      [
-        "mmt: starting (1 of 5 tasks done)",
-        "mmt, epoch 3: mAP 40.5, top-1 50.5",
-        "train/epoch-003: loss 3.000, 2 steps of 100 ms, 9.1 % of the time waiting for data",
-        "tiny: all 5 tasks done, 4 s"
-      ].flatMap((line) => (line.length > 80 ? [line.slice(0, 80), line.slice(80)] : [line]))
-    )
+    expect(terminal.screen()).toEqual([
+      "mmt: starting (1 of 5 tasks done)",
+      "mmt, epoch 3: mAP 40.5, top-1 50.5",
+      "train/epoch-003: loss 3.000, 2 steps of 100 ms, 9.1 % waiting for data",
+      "tiny: all 5 tasks done, 4 s"
+    ])
     expect(terminal.cursorHidden()).toBe(false)
   })
 

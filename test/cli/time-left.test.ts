@@ -15,13 +15,13 @@ const plan = {
 describe("the time left", () => {
   it("is of the tasks that are left, each as its kind took, or its stages in another phase; more where neither is known", () => {
     const times = taskTimes(plan)
-    expect(times.left(undefined)).toEqual({ seconds: 0, atLeast: true })
+    expect(times.left(undefined)).toEqual({ seconds: 0, unknown: 4, tasks: 4 })
     times.done("a1", 10)
-    expect(times.left(undefined)).toEqual({ seconds: 20, atLeast: true })
+    expect(times.left(undefined)).toEqual({ seconds: 20, unknown: 1, tasks: 3 })
     times.done("a2", 20)
-    expect(times.left(undefined)).toEqual({ seconds: 15, atLeast: true })
+    expect(times.left(undefined)).toEqual({ seconds: 15, unknown: 1, tasks: 2 })
     times.skipped("b2")
-    expect(times.left(undefined)).toEqual({ seconds: 15, atLeast: false })
+    expect(times.left(undefined)).toEqual({ seconds: 15, unknown: 0, tasks: 1 })
   })
 
   it("takes the running task's own progress, or what it has not used of its usual time", () => {
