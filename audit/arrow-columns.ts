@@ -1,7 +1,7 @@
 /** Arrow files of a run read without the columns that nobody asks for: pixels and weights are most of their bytes. */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 import { Message, type RecordBatch, type Schema, tableFromIPC } from "apache-arrow"
-import { bufferCount } from "#data/image-rows.ts"
+import { arrowFileProblem, bufferCount } from "#schemas/arrow-structure.ts"
 
 /** Bytes of magic and padding in front of the first message, and of length and magic behind the footer. */
 const [head, tail] = [8, 10]
@@ -41,6 +41,8 @@ export const readColumns = (file: string, unwanted: ReadonlySet<string>): Readon
   const handle = openSync(file, "r")
   try {
     const { size } = fstatSync(handle)
+    const problem = arrowFileProblem(handle, size)
+    if (problem !== undefined) throw new Error(problem)
     // Fresh memory that is never written takes no room.
     const bytes = Buffer.alloc(size)
     const read = ({ start, end }: Part) => {

@@ -68,8 +68,7 @@ const nextRows = (table: RunTable, scan: Scan) => {
       try {
         scan.batches = readColumns(file.file, unwanted)
       } catch (cause) {
-        const problem = "code" in (cause as object) ? readProblem(cause) : "it is cut off or damaged"
-        throw new Error(`${file.file}: ${problem}`)
+        throw new Error(`${file.file}: ${readProblem(cause)}`)
       }
       scan.batch = scan.row = 0
     } else if (scan.row >= batch.numRows) {

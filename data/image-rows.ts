@@ -4,10 +4,8 @@
  */
 import { type FileHandle, open, stat } from "node:fs/promises"
 import {
-  type DataType,
-  DataType as Is,
   Message,
-  MetadataVersion,
+  type MetadataVersion,
   type RecordBatch,
   RecordBatchReader,
   type Schema,
@@ -15,12 +13,13 @@ import {
   tableToIPC
 } from "apache-arrow"
 import { Effect } from "effect"
+import { arrowFileProblem, bufferCount } from "#schemas/arrow-structure.ts"
 import {
   type ArtifactError,
   ArtifactUnreadable,
+  cellError,
   columnError,
   metadataOf,
-  nullError,
   viewOf
 } from "#schemas/artifact.ts"
 import { images, pixelsError } from "#schemas/images.ts"
@@ -42,25 +41,6 @@ export interface ImageRows {
   readonly height: number
   readonly width: number
   readonly rows: ReadonlyArray<ImageRow>
-}
-
-/**
- * How many buffers a column of this type has in a record batch. String and binary views have any number of them; the
- * batch's header tells how many, view by view.
- */
-export const bufferCount = (type: DataType, views: Iterator<number | bigint>, version: MetadataVersion): number => {
-  const children = () => type.children.reduce((sum, child) => sum + bufferCount(child.type, views, version), 0)
-  if (Is.isNull(type)) return 0
-  if (Is.isUtf8View(type) || Is.isBinaryView(type)) return 2 + Number(views.next().value)
-  if (Is.isUtf8(type) || Is.isBinary(type) || Is.isLargeUtf8(type) || Is.isLargeBinary(type)) return 3
-  if (Is.isStruct(type) || Is.isFixedSizeList(type)) return 1 + children()
-  if (Is.isList(type) || Is.isLargeList(type) || Is.isMap(type)) return 2 + children()
-  if (Is.isUnion(type)) {
-    // Unions had a buffer of validity up to version 4 of the format.
-    const validity = version < MetadataVersion.V5 ? 1 : 0
-    return validity + (Is.isDenseUnion(type) ? 2 : 1) + children()
-  }
-  return 2
 }
 
 type BatchHeader = ReturnType<Message<3>["header"]>
@@ -170,6 +150,9 @@ const rowsOfFile = (file: string) =>
         attempt(() => open(file, "r")),
         (h) => Effect.promise(() => h.close())
       )
+      const { size: bytes } = yield* attempt(() => handle.stat())
+      const problem = arrowFileProblem(handle.fd, bytes)
+      if (problem !== undefined) return yield* unreadable(new Error(problem))
       const extent = yield* attempt(() => extentOf(handle))
       let position = extent.start
       const { schema } = yield* attempt(async () => (await RecordBatchReader.from(handle)).open())
@@ -191,7 +174,7 @@ const rowsOfFile = (file: string) =>
           continue
         }
         const { batch, pixelsAt } = yield* attempt(() => withoutPixels(handle, head, envelope, schema))
-        const nulls = nullError(images, batch, file)
+        const nulls = cellError(images, batch, file)
         if (nulls !== undefined) return yield* nulls
         size = yield* Effect.fromResult(metadataOf(images, batch, file))
         const unfit = pixelsError(batch, size, file)

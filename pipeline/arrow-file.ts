@@ -15,13 +15,14 @@ import {
 } from "apache-arrow"
 import { Effect, Schema, Scope, Stream } from "effect"
 import type { Inlet } from "#pipeline/stage.ts"
+import { arrowFileProblem } from "#schemas/arrow-structure.ts"
 import {
   type Artifact,
   type ArtifactError,
   ArtifactUnreadable,
+  cellError,
   columnError,
-  metadataOf,
-  nullError
+  metadataOf
 } from "#schemas/artifact.ts"
 
 /** Why a file could not be read, as a reader threw it. */
@@ -33,31 +34,16 @@ export const readProblem = (cause: unknown): string => {
   return message.includes("codec not found") ? "its record batches are compressed; write it uncompressed" : message
 }
 
-const magic = "ARROW1"
-
-/** What is wrong with a file at first sight, if anything: Arrow's reader takes other bytes for lengths and places. */
-const frameProblem = async (file: FileHandle): Promise<string | undefined> => {
+/** What is wrong with a file, if anything: Arrow's reader takes any bytes for lengths and places. */
+const fileProblem = async (file: FileHandle): Promise<string | undefined> => {
   const stats = await file.stat()
   if (!stats.isFile()) return stats.isDirectory() ? "it is a folder" : "it is no plain file"
-  const { size } = stats
-  const first = Buffer.alloc(8)
-  const last = Buffer.alloc(10)
-  await file.read(first, 0, first.length, 0)
-  await file.read(last, 0, last.length, Math.max(0, size - last.length))
-  if (size === 0) return "it is empty"
-  if (first.toString("latin1", 0, magic.length) === magic) {
-    const footer = last.readInt32LE(0)
-    const whole = last.toString("latin1", 4) === magic && footer > 0 && footer < size - last.length
-    return whole ? undefined : "it is cut off: the end of an Arrow file is missing"
-  }
-  // Streams of before Arrow 0.15 have no continuation marker in front of the first message's length.
-  const length = first.readInt32LE(first.readInt32LE(0) === -1 ? 4 : 0)
-  return length > 0 && length < size ? undefined : "it is no Arrow file or stream"
+  return arrowFileProblem(file.fd, stats.size)
 }
 
 /** A reader on an Arrow file (IPC file or stream format) that has read the schema. Rejects with what is wrong. */
 export const openReader = async (file: FileHandle): Promise<AsyncRecordBatchStreamReader> => {
-  const problem = await frameProblem(file)
+  const problem = await fileProblem(file)
   if (problem !== undefined) throw new Error(problem)
   const reader = await (await RecordBatchReader.from(file)).open()
   // The types do not tell that a stream may end before its schema.
@@ -71,7 +57,7 @@ export const checkedBatch = (
   batch: RecordBatch,
   source: string
 ): Effect.Effect<RecordBatch, ArtifactError> => {
-  const wrong = columnError(artifact, batch.schema, source) ?? nullError(artifact, batch, source)
+  const wrong = columnError(artifact, batch.schema, source) ?? cellError(artifact, batch, source)
   if (wrong !== undefined) return Effect.fail(wrong)
   return Effect.as(Effect.fromResult(metadataOf(artifact, batch, source)), batch)
 }

@@ -2,7 +2,8 @@
  * What an artifact is: a name, the pinned columns of its record batches and the metadata of its Arrow schema. Every
  * artifact of the pipeline has a module beside this one. Columns beyond the pinned ones pass through untouched.
  */
-import { Schema as ArrowSchema, type Data, Field, makeData, RecordBatch, Struct } from "apache-arrow"
+import { isUtf8 } from "node:buffer"
+import { Schema as ArrowSchema, type Data, DataType, Field, makeData, RecordBatch, Struct, util } from "apache-arrow"
 import { Result, Schema } from "effect"
 import type { Column } from "./column.ts"
 
@@ -86,12 +87,36 @@ export const columnError = (port: Artifact, schema: ArrowSchema, source: string)
 /** Nulls of a column, those within its lists and vectors among them. */
 const nullsIn = (data: Data): number => data.nullCount + data.children.reduce((sum, child) => sum + nullsIn(child), 0)
 
-/** The first pinned column of a batch that holds a null where the artifact allows none. */
-export const nullError = (port: Artifact, batch: RecordBatch, source: string): ColumnError | undefined => {
+/**
+ * What is wrong with the cells of a column, if anything: texts and lists that are not within its bytes or of letters that
+ * are none, and nulls that are not as many as it says.
+ */
+const cellsProblem = (data: Data): string | undefined => {
+  const { length, nullCount, nullBitmap, valueOffsets: offsets } = data
+  if (nullCount > 0 && length - util.popcnt_bit_range(nullBitmap, data.offset, data.offset + length) !== nullCount)
+    return `nulls that are not the ${nullCount} that it is said to have`
+  if (offsets !== undefined && length > 0 && (data.values !== undefined || data.children.length > 0)) {
+    const end = data.children[0]?.length ?? data.values.length
+    let before = 0
+    for (let row = 0; row <= length; row++) {
+      const offset = Number(offsets[row])
+      if (offset < before || offset > end) return `a value in row ${Math.max(0, row - 1)} that is not within its bytes`
+      before = offset
+    }
+    const isText = DataType.isUtf8(data.type) || DataType.isLargeUtf8(data.type)
+    if (isText && !isUtf8(data.values.subarray(Number(offsets[0]), Number(offsets[length]))))
+      return "texts that are no UTF-8"
+  }
+  return data.children.map(cellsProblem).find((problem) => problem !== undefined)
+}
+
+/** The first pinned column of a batch whose cells are damaged, or that holds a null where the artifact allows none. */
+export const cellError = (port: Artifact, batch: RecordBatch, source: string): ColumnError | undefined => {
   for (const [column, { nullable, expected }] of Object.entries(port.columns)) {
-    const found = nullsIn(batch.getChild(column)!.data[0]!)
-    if (!nullable && found > 0)
-      return new ColumnError({ artifact: port.name, source, column, expected, found: `${found} nulls` })
+    const data = batch.getChild(column)!.data[0]!
+    const nulls = nullable ? 0 : nullsIn(data)
+    const found = nulls > 0 ? `${nulls} nulls` : cellsProblem(data)
+    if (found !== undefined) return new ColumnError({ artifact: port.name, source, column, expected, found })
   }
   return undefined
 }

@@ -2,21 +2,21 @@
 import { type RecordBatch, RecordBatchReader } from "apache-arrow"
 import { Refusal, refuse } from "#model/checkpoint-files/refusal.ts"
 import { type Dtype, elementBytes, type FileTensor, sizeOf, valuesOfBytes } from "#model/checkpoint-files/tensor.ts"
-import { columnError, nullError, viewOf } from "#schemas/artifact.ts"
+import { arrowBytesProblem } from "#schemas/arrow-structure.ts"
+import { cellError, columnError, viewOf } from "#schemas/artifact.ts"
 import { checkpoint, optimizerTensor } from "#schemas/checkpoint.ts"
 
 type Networks = Map<string, Map<string, FileTensor>>
 
-const magic = "ARROW1"
-
 /** Adds the tensors of a batch to those of their networks. */
 const addBatch = (networks: Networks, batch: RecordBatch): void => {
-  const wrong = columnError(checkpoint, batch.schema, "it") ?? nullError(checkpoint, batch, "it")
+  const wrong = columnError(checkpoint, batch.schema, "it") ?? cellError(checkpoint, batch, "it")
   if (wrong) refuse(wrong.message)
   const view = viewOf(checkpoint, batch)
   for (const [row, network] of view.network.entries()) {
     const [name, shape, data] = [view.name[row]!, view.shape[row]!, view.data[row]!]
     const dtype = view.dtype[row]! as Dtype
+    if (!Object.hasOwn(elementBytes, dtype)) refuse(`${network} ${name}: its dtype ${dtype} is none that is read`)
     if (optimizerTensor.test(name)) continue
     if (sizeOf(shape) * elementBytes[dtype] !== data.length)
       refuse(`${network} ${name}: ${data.length} bytes for ${dtype} of shape [${shape}]`)
@@ -29,11 +29,11 @@ const addBatch = (networks: Networks, batch: RecordBatch): void => {
 /** The tensors of each network by name, without the optimizer's. The format has no checksum. Throws a `Refusal`. */
 export const readArrowCheckpoint = (bytes: Uint8Array): ReadonlyMap<string, ReadonlyMap<string, FileTensor>> => {
   const networks: Networks = new Map()
-  if (Buffer.from(bytes.subarray(-magic.length)).toString() !== magic) return refuse("it is cut off")
+  const problem = arrowBytesProblem(bytes)
+  if (problem !== undefined) return refuse(problem)
   try {
     for (const batch of RecordBatchReader.from(bytes)) addBatch(networks, batch)
   } catch (cause) {
-    // Arrow's reader takes any bytes for lengths and places, and stumbles over what it finds there.
     throw cause instanceof Refusal ? cause : new Refusal(`its record batches are damaged: ${(cause as Error).message}`)
   }
   return networks.size > 0 ? networks : refuse("it holds no tensors")
