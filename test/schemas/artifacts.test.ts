@@ -25,9 +25,9 @@ import { describe, expect, it } from "vitest"
 import {
   type Artifact,
   batchOf,
+  cellError,
   columnError,
   metadataOf,
-  nullError,
   viewOf,
   withExtraColumns
 } from "#schemas/artifact.ts"
@@ -127,7 +127,7 @@ describe.each(artifacts.map((artifact) => [artifact.name, artifact] as const))("
         const written = batchOf(artifact, view as never, meta)
         const [batch] = RecordBatchReader.from(arrowBytes([written], format)) as Iterable<RecordBatch>
         expect(columnError(artifact, batch!.schema, "f")).toBeUndefined()
-        expect(nullError(artifact, batch!, "f")).toBeUndefined()
+        expect(cellError(artifact, batch!, "f")).toBeUndefined()
         expect(metadataOf(artifact, batch!, "f")).toEqual(Result.succeed(meta))
         expect(viewOf(artifact, batch!)).toEqual(view)
         const found = Array.from(batch!, (row) =>
@@ -208,12 +208,12 @@ describe("columnError", () => {
   })
 })
 
-describe("nullError", () => {
+describe("cellError", () => {
   const label = dataOf([1, 2], new Int32())
 
   it("counts the nulls of a column that must have none", () => {
     const batch = batchWith({ image: dataOf(["a", null], new Utf8()), label })
-    expect(nullError(pseudoLabels, batch, "x.arrow")?.message).toBe(
+    expect(cellError(pseudoLabels, batch, "x.arrow")?.message).toBe(
       'x.arrow: column "image" of pseudo-labels: expected utf8, found 1 nulls'
     )
   })
@@ -232,14 +232,14 @@ describe("nullError", () => {
         type
       )
     })
-    expect(nullError(embeddings, batch, "x.arrow")?.message).toBe(
+    expect(cellError(embeddings, batch, "x.arrow")?.message).toBe(
       'x.arrow: column "embedding" of embeddings: expected fixed_size_list<float32>, found 1 nulls'
     )
   })
 
   it("allows them in other columns and where the artifact does", () => {
     const batch = batchWith({ image: dataOf(["a", "b"], new Utf8()), label, more: dataOf([null, 1], new Int32()) })
-    expect(nullError(pseudoLabels, batch, "x.arrow")).toBeUndefined()
+    expect(cellError(pseudoLabels, batch, "x.arrow")).toBeUndefined()
   })
 })
 
