@@ -1,7 +1,7 @@
 /** `mmt status`: which tasks of a run are done, stale, corrupt or missing, and why. */
 import { Console, Effect } from "effect"
 import { Command, Flag } from "effect/cli"
-import { openRun } from "#audit/open-run.ts"
+import { type OpenRun, openRun } from "#audit/open-run.ts"
 import { jsonFlag, runArgument } from "#cli/audit.ts"
 import { count } from "#cli/progress.ts"
 import { table } from "#cli/table.ts"
@@ -52,7 +52,17 @@ const causeLines = (tasks: ReadonlyArray<PlannedTask>) => {
   return ["", rows[0]!, ...all.flatMap((cause, i) => [rows[i + 1]!, ...below(cause)])]
 }
 
-const text = (folder: string, tasks: ReadonlyArray<PlannedTask>, others: ReadonlyArray<string>) => {
+/** The tasks of a run's run.yaml with their states, and the recorded tasks that are not of it. */
+export const statusOf = Effect.fnUntraced(function* ({ folder, config, tasks: records }: OpenRun, verify: boolean) {
+  const tasks = yield* planRun(config, folder, { everyByte: verify, withoutData: true })
+  const planned = new Set(tasks.map(({ task }) => task.id))
+  return { folder, tasks, others: [...records.keys()].filter((id) => !planned.has(id)) }
+})
+
+type Status = Effect.Success<ReturnType<typeof statusOf>>
+
+/** Counts, what is not done with the reasons, and what could not be looked at. */
+export const statusText = ({ folder, tasks, others }: Status): string => {
   const counts = countsOf(tasks)
   const said = states.filter((state) => counts[state]! > 0).map((state) => `${count(counts[state]!)} ${state}`)
   const unseen = Map.groupBy(
@@ -72,7 +82,7 @@ const text = (folder: string, tasks: ReadonlyArray<PlannedTask>, others: Readonl
   ].join("\n")
 }
 
-const forPrograms = (folder: string, tasks: ReadonlyArray<PlannedTask>, others: ReadonlyArray<string>) => ({
+const forPrograms = ({ folder, tasks, others }: Status) => ({
   run: folder,
   counts: countsOf(tasks),
   tasks: tasks.map(({ task, state, waitsFor, unseen }) => ({
@@ -97,11 +107,8 @@ export const status = Command.make(
     json: jsonFlag
   },
   Effect.fn("mmt status")(function* ({ run, verify, json }) {
-    const { folder, config, tasks: records } = yield* openRun(run)
-    const tasks = yield* planRun(config, folder, { everyByte: verify, withoutData: true })
-    const planned = new Set(tasks.map(({ task }) => task.id))
-    const others = [...records.keys()].filter((id) => !planned.has(id))
-    yield* Console.log(json ? JSON.stringify(forPrograms(folder, tasks, others), null, 2) : text(folder, tasks, others))
+    const found = yield* statusOf(yield* openRun(run), verify)
+    yield* Console.log(json ? JSON.stringify(forPrograms(found), null, 2) : statusText(found))
   })
 ).pipe(
   Command.withShortDescription("Show what of a run is done, and why the rest is not"),

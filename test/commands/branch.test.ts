@@ -3,15 +3,22 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, stat
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { tableFromIPC } from "apache-arrow"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { auditRun } from "#audit/audit.ts"
 import { diffRuns } from "#audit/difference.ts"
 import { openRun } from "#audit/open-run.ts"
+import { makeVariant } from "#audit/variant.ts"
+import { readRun } from "#cli/run.ts"
+import { AugmentationPool } from "#data/augmentation-pool.ts"
+import { Programs } from "#engine/programs.ts"
 import { branchOf, openBranch } from "#pipeline/branch.ts"
+import { executeRun } from "#pipeline/run.ts"
 import { readRunFile } from "#pipeline/run-file.ts"
 import { planRun } from "#pipeline/run-state.ts"
 import { scoreRun } from "#pipeline/score.ts"
+import type { Override } from "#pipeline/settings.ts"
+import { readRun as readReported } from "#report/run-data.ts"
 import { makeSmallRun } from "../audit/small-run.ts"
 import { changeTimes, digests, events, mmt, partials, startedTasks } from "./mmt.ts"
 
@@ -36,6 +43,25 @@ const run = async (...args: ReadonlyArray<string>) => {
 const inode = (...path: ReadonlyArray<string>) => statSync(at(...path)).ino
 const clusters = (folder: string, epoch: string) =>
   tableFromIPC(readFileSync(at(folder, `cluster/${epoch}/centroids.arrow`))).numRows
+
+/** Makes a branch's folder, as `mmt run --from` does. */
+const opened = (name: string, from: string, out: string, set: ReadonlyArray<Override>) =>
+  Effect.gen(function* () {
+    const { config } = yield* openRun(at(name))
+    const own = yield* readRunFile(at(name, "run.yaml"), set)
+    const branch = yield* branchOf({ folder: at(name), config }, own, from, at(out))
+    return { branch, sharing: yield* openBranch({ folder: at(name), config }, branch, at(out)) }
+  })
+
+/** A branch without a process of its own; how much it shares. */
+const branchInProcess = (name: string, from: string, out: string, ...set: ReadonlyArray<Override>) =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const { branch, sharing } = yield* opened(name, from, out, set)
+      yield* executeRun(branch, at(out), 1)
+      return sharing
+    })
+  )
 
 describe("mmt run --from", () => {
   const branch = ["runs/small", "--from", "cluster@2", "--set", "adapt.classes=4"]
@@ -69,9 +95,8 @@ describe("mmt run --from", () => {
     expect(again.err).not.toContain("shares")
     await run(`runs/${folder}/run.yaml`)
     // Where it would run by its folder.
-    expect((await mmt(home, "plan", `runs/${folder}/`)).out).toMatch(
-      /\n24 of 24 tasks done in runs\/small-from-cluster-2\/\n$/
-    )
+    const { folder: own } = await Effect.runPromise(readRun(at(folder), []))
+    expect(own).toBe(at(folder))
     expect(startedTasks(at(folder))).toHaveLength(length)
     expect(existsSync(at("small-from-cluster-2-from-cluster-2"))).toBe(false)
     expect(events(at(folder)).filter(({ type }) => type === "run-done")).toHaveLength(3)
@@ -100,34 +125,26 @@ describe("mmt run --from", () => {
       { key: "adapt.classes", a: 5, b: 4 },
       { key: "branch", a: undefined, b: "cluster@2 of small" }
     ])
-    const report = await mmt(home, "report", `runs/${folder}`)
-    expect(report.code, report.err).toBe(0)
+    expect((await Effect.runPromise(readReported(at(folder)))).records.size).toBe(24)
   })
 
-  it("makes a shared file anew without touching the run that it comes from", async () => {
+  it("lives on when the run is gone: makes a shared file anew, and goes on by other settings", async () => {
     const shared = "cluster/epoch-001/centroids.arrow"
     rmSync(at(folder, shared))
-    await run(...branch)
-    expect(startedTasks(at(folder)).at(-1)).toBe("cluster/epoch-001")
-    expect(inode(folder, shared)).not.toBe(inode("small", shared))
-    expect(originalNow()).toEqual(original)
-  })
-
-  it("with other settings keeps what is shared, and lives on when the run is gone", async () => {
     renameSync(at("small"), at("away"))
     const { length } = startedTasks(at(folder))
     await run(`runs/${folder}`, "--set", "adapt.classes=3")
     renameSync(at("away"), at("small"))
-    expect(startedTasks(at(folder)).slice(length)[0]).toBe("cluster/epoch-002")
+    expect(startedTasks(at(folder)).slice(length, length + 2)).toEqual(["cluster/epoch-001", "cluster/epoch-002"])
     expect([clusters(folder, "epoch-001"), clusters(folder, "epoch-002")]).toEqual([5, 3])
+    expect(inode(folder, shared)).not.toBe(inode("small", shared))
     expect(originalNow()).toEqual(original)
   })
 
   it("from the first epoch gives the bytes of a run that had the settings from the start", async () => {
-    await Promise.all([
-      run("runs/small", "--from", "cluster@1", "--set", "adapt.momentum=0.5", "--out", "runs/early"),
-      run("small.yaml", "--set", "adapt.momentum=0.5", "--out", "runs/from-the-start")
-    ])
+    cpSync(at("small"), at("from-the-start"), { recursive: true, preserveTimestamps: true })
+    await run("runs/from-the-start", "--set", "adapt.momentum=0.5")
+    await branchInProcess("small", "cluster@1", "early", { key: "adapt.momentum", value: 0.5 })
     expect(digests(at("early"))).toEqual(digests(at("from-the-start")))
     // The clusters are those of the run; only what the momentum touches is made.
     expect(startedTasks(at("early")).slice(0, 2)).toEqual(["cluster/epoch-001", "train/epoch-001"])
@@ -138,7 +155,7 @@ describe("mmt run --from", () => {
   })
 
   it("without other settings makes the stage anew, and what comes of it only if that came out different", async () => {
-    await run("runs/small", "--from", "train-step@2", "--out", "runs/same")
+    await branchInProcess("small", "train-step@2", "same")
     expect(startedTasks(at("same"))).toEqual(["train/epoch-002"])
     expect(digests(at("same"))).toEqual(digests(at("small")))
   })
@@ -146,9 +163,9 @@ describe("mmt run --from", () => {
   it("goes on with a run that is not finished, by that run's settings up to the point", async () => {
     cpSync(at("small"), at("part"), { recursive: true, preserveTimestamps: true })
     for (const gone of ["cluster/epoch-001", "train/epoch-002"]) rmSync(at("part", gone), { recursive: true })
-    const { err } = await run("runs/part", "--from", "evaluate@2", "--set", "evaluate.ranks=[1]")
-    expect(err).toMatch(/^runs\/part-from-evaluate-2 shares 20 of its 24 tasks with runs\/part\n/)
-    expect(startedTasks(at("part-from-evaluate-2"))).toEqual([
+    const sharing = await branchInProcess("part", "evaluate@2", "from-part", { key: "evaluate.ranks", value: [1] })
+    expect(sharing).toEqual({ shared: 20, tasks: 24 })
+    expect(startedTasks(at("from-part"))).toEqual([
       "cluster/epoch-001",
       "train/epoch-002",
       "evaluate/epoch-002/teacher-1",
@@ -175,22 +192,19 @@ describe("mmt run --from", () => {
     ["cluster@2", [], "small", /^--from cluster@2: a branch has a folder of its own: .*runs\/small is the run's$/],
     ["cluster@1", [], "same", /same: holds another run; choose another folder for the branch/]
   ] as const)("refuses %s with %j in %s", async (from, set, out, message) => {
-    const refused = Effect.gen(function* () {
-      const { config } = yield* openRun(at("small"))
-      const own = yield* readRunFile(at("small/run.yaml"), set)
-      const kept = { folder: at("small"), config }
-      return yield* openBranch(kept, yield* branchOf(kept, own, from, at(out)), at(out))
-    })
-    await expect(Effect.runPromise(refused)).rejects.toThrow(message)
+    await expect(Effect.runPromise(opened("small", from, out, set))).rejects.toThrow(message)
     expect(existsSync(at("a"))).toBe(false)
     expect(originalNow()).toEqual(original)
   })
 
   it("can be asked for variants of what it shares, by the settings of before its point", async () => {
-    const { code, out, err } = await mmt(home, "rerun", `runs/${folder}`, "cluster@1", "--set", "adapt.tolerance=0.5")
-    expect(code, err).toBe(0)
-    expect(out).toMatch(/\n {2}cluster.tolerance: 0.0001 → 0.5\n/)
-    expect(out).not.toContain("cluster.classes")
+    const variant = Effect.gen(function* () {
+      const branched = yield* openRun(at(folder))
+      const set = [{ key: "adapt.tolerance", value: 0.5 }]
+      return yield* makeVariant(branched, "cluster@1", ["cluster/epoch-001"], set, () => {})
+    }).pipe(Effect.provide(Layer.mergeAll(AugmentationPool.layer(1), Programs.layer)))
+    const { tasks } = await Effect.runPromise(variant)
+    expect(tasks[0]!.changes).toEqual(["cluster.tolerance: 0.0001 → 0.5"])
   })
 
   const memory = "/dev/shm"
