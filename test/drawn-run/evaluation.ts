@@ -11,11 +11,37 @@ export interface RankedRow {
 
 const squaredDistances = (query: Float32Array, gallery: Float32Array): Float32Array => {
   const { length } = query
-  return Float32Array.from({ length: gallery.length / length }, (_, row) => {
+  const distances = new Float32Array(gallery.length / length)
+  for (let row = 0; row < distances.length; row++) {
     let sum = 0
-    for (let i = 0; i < length; i++) sum += (query[i]! - gallery[row * length + i]!) ** 2
-    return sum
-  })
+    for (let i = 0; i < length; i++) {
+      const apart = query[i]! - gallery[row * length + i]!
+      sum += apart * apart
+    }
+    distances[row] = sum
+  }
+  return distances
+}
+
+/** The rows of smallest distance, nearest first; of equals the earlier row. Distances of what does not count are infinite. */
+const nearestRows = (distances: Float32Array, depth: number): ReadonlyArray<number> => {
+  const nearest: Array<number> = []
+  for (let row = 0; row < distances.length; row++) {
+    const own = distances[row]!
+    if (own === Infinity || (nearest.length === depth && own >= distances[nearest[depth - 1]!]!)) continue
+    nearest.splice(nearest.findLastIndex((other) => distances[other]! <= own) + 1, 0, row)
+    nearest.length = Math.min(nearest.length, depth)
+  }
+  return nearest
+}
+
+/** 1 and the number of rows that come before this one. */
+const rankOf = (row: number, distances: Float32Array): number => {
+  const own = distances[row]!
+  let rank = 1
+  for (let other = 0; other < distances.length; other++)
+    if (distances[other]! < own || (distances[other] === own && other < row)) rank++
+  return rank
 }
 
 /** The first `depth` ranks of each query and all its matches, junk left out. */
@@ -27,22 +53,17 @@ export const rankedRows = (
   depth: number
 ): ReadonlyArray<RankedRow> => {
   const dimension = queryVectors.length / queries.length
+  const people = Map.groupBy(gallery.keys(), (row) => gallery[row]!.person)
   return queries.flatMap((query, at) => {
     const distances = squaredDistances(queryVectors.subarray(at * dimension, (at + 1) * dimension), galleryVectors)
-    const isJunk = ({ person, camera }: DrawnImage) =>
-      person === -1 || (person === query.person && camera === query.camera)
-    const valid = [...gallery.keys()].filter((row) => !isJunk(gallery[row]!))
-    const isBefore = (a: number, b: number) => distances[a]! - distances[b]! || a - b
-    const first = valid.reduce<Array<number>>((nearest, row) => {
-      if (nearest.length < depth || isBefore(row, nearest.at(-1)!) < 0)
-        nearest.splice(nearest.findLastIndex((other) => isBefore(other, row) < 0) + 1, 0, row)
-      return nearest.length > depth ? nearest.slice(0, depth) : nearest
-    }, [])
-    const kept = new Set([...first, ...valid.filter((row) => gallery[row]!.person === query.person)])
-    return [...kept]
+    const own = people.get(query.person) ?? []
+    for (const row of [...(people.get(-1) ?? []), ...own.filter((one) => gallery[one]!.camera === query.camera)])
+      distances[row] = Infinity
+    const matches = own.filter((row) => gallery[row]!.camera !== query.camera)
+    return [...new Set([...nearestRows(distances, depth), ...matches])]
       .map((row) => ({
         query: query.image,
-        rank: 1 + valid.reduce((count, other) => count + Number(isBefore(other, row) < 0), 0),
+        rank: rankOf(row, distances),
         gallery: gallery[row]!.image,
         distance: distances[row]!,
         match: gallery[row]!.person === query.person

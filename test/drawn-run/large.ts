@@ -1,6 +1,6 @@
 /**
  * `npm run -s fixture:large -- DIR`: draws a run of 40 epochs with 20,000 training images of the target into a folder that is not
- * there yet (2 GB, some 6 minutes), for measuring what reads large runs.
+ * there yet (2 GB, some 4 minutes), for measuring what reads large runs.
  */
 import { existsSync } from "node:fs"
 import { basename, resolve } from "node:path"
