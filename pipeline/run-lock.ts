@@ -1,7 +1,9 @@
 /** The lock of a run's folder: one process at a time runs there. */
-import { link, readFile, rename, rm, writeFile } from "node:fs/promises"
+import { randomUUID } from "node:crypto"
+import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { hostname } from "node:os"
 import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import { Effect, Option, Schema } from "effect"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
 
@@ -57,75 +59,86 @@ export const isAlive = (pid: number): boolean => {
 }
 
 const isGone = async ({ pid, host, started }: Holder): Promise<boolean> =>
-  host === hostname() && (!isAlive(pid) || (pid !== process.pid && started !== (await startOf(pid))))
+  host === hostname() && (!isAlive(pid) || (started !== "" && started !== (await startOf(pid))))
 
 const decodeHolder = Schema.decodeUnknownOption(Schema.fromJsonString(Holder))
+
+/** Names of locks: one of its own for each process that wants to run, so that nobody ever removes another's by mistake. */
+const isLock = (name: string) => /^lock\.[0-9a-f-]+\.json$/.test(name)
+
+/** The locks of a folder; a link is none. */
+export const locksIn = async (folder: string): Promise<ReadonlyArray<string>> =>
+  (await readdir(folder, { withFileTypes: true }))
+    .filter((entry) => entry.isFile() && isLock(entry.name))
+    .map(({ name }) => join(folder, name))
 
 /** Whether a process runs in a run's folder, or may do so on another machine. */
 export const isLocked = (folder: string): Effect.Effect<boolean> =>
   Effect.promise(async () => {
-    const holder = Option.getOrUndefined(decodeHolder(await readFile(lockFile(folder), "utf8").catch(() => "")))
-    return holder !== undefined && !(await isGone(holder))
+    for (const lock of await locksIn(folder).catch(() => [])) {
+      const holder = Option.getOrUndefined(decodeHolder(await readFile(lock, "utf8").catch(() => "")))
+      if (holder && !(await isGone(holder))) return true
+    }
+    return false
   })
 
-/** Puts a lock in place whole, or gives what is in its place already. */
-const place = async (lock: string, text: string): Promise<string | undefined> => {
-  const own = `${lock}.${process.pid}.partial`
-  await writeFile(own, text)
-  try {
-    await link(own, lock)
-    return undefined
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw cause
-    return await readFile(lock, "utf8").catch(() => "")
-  } finally {
-    await rm(own, { force: true })
-  }
-}
-
-/** Moves a stale lock out of the way. Another process may have done so and hold a new one by now: that one is put back. */
-const removeStale = async (lock: string, stale: string): Promise<void> => {
-  const aside = `${lock}.stale.${process.pid}.partial`
-  await rename(lock, aside).catch(() => {})
-  const moved = await readFile(aside, "utf8").catch(() => stale)
-  if (moved !== stale) await link(aside, lock).catch(() => {})
-  await rm(aside, { force: true })
-}
-
-export const lockFile = (folder: string) => join(folder, "lock.json")
+/** Tries of two processes that started at once and gave way to each other, and the milliseconds between them. */
+const tries = { most: 5, apart: 100 }
 
 /**
  * Takes the lock of a run's folder, which must exist, until the scope closes. A lock whose process is gone (killed, or of before a
- * restart) is taken over, and `tell` is told so. Fails with `RunLocked` where its process runs, or is on another machine.
+ * restart) is removed, and `tell` is told so. Fails with `RunLocked` where its process runs, or is on another machine.
+ *
+ * A process puts its lock there first and looks for others then; who finds another that may live takes the own one back. So of
+ * two that start at once both may give way, and try again, but never do both go on.
  */
 export const lockRun = (folder: string, tell: (notice: string) => void) => {
-  const lock = lockFile(folder)
-  const take = async () => {
-    const since = new Date().toISOString()
-    const own: Holder = { pid: process.pid, host: hostname(), started: await startOf(process.pid), since }
-    const text = `${JSON.stringify(own)}\n`
-    for (;;) {
-      const found = await place(lock, text)
-      if (found === undefined) return text
-      const holder = Option.getOrUndefined(decodeHolder(found))
-      // What is no lock of ours was cut off by a crash of the machine.
+  const own = join(folder, `lock.${randomUUID()}.json`)
+  const place = async () => {
+    const holder: Holder = {
+      pid: process.pid,
+      host: hostname(),
+      started: await startOf(process.pid),
+      since: new Date().toISOString()
+    }
+    const partial = `${own}.${process.pid}.partial`
+    await writeFile(partial, `${JSON.stringify(holder)}\n`)
+    await rename(partial, own)
+  }
+  /** The first lock of another process that may live; those of processes that are gone are removed. */
+  const otherHolder = async (): Promise<RunLocked | undefined> => {
+    for (const lock of await locksIn(folder)) {
+      if (lock === own) continue
+      const text = await readFile(lock, "utf8").catch(() => undefined)
+      if (text === undefined) continue
+      // What is no lock of ours was cut off by a crash of the machine: a lock comes into place whole.
+      const holder = Option.getOrUndefined(decodeHolder(text))
       if (holder && !(await isGone(holder))) {
         const { pid, host, since } = holder
-        throw new RunLocked({ folder, lock, pid, host, since, seen: host === hostname() })
+        return new RunLocked({ folder, lock, pid, host, since, seen: host === hostname() })
       }
-      const whose = holder ? `process ${holder.pid}, which is gone,` : "a process that was cut off,"
+      await rm(lock, { force: true })
+      const whose = holder ? `process ${holder.pid}, which is gone,` : "a process that was cut off"
       tell(`${folder}: the lock of ${whose} is taken over`)
-      await removeStale(lock, found)
+    }
+    return undefined
+  }
+  const take = async () => {
+    for (let count = 1; ; count++) {
+      await place()
+      const other = await otherHolder()
+      if (other === undefined) return
+      await rm(own, { force: true })
+      if (count === tries.most || !other.seen) throw other
+      await sleep(tries.apart * Math.random())
     }
   }
-  const release = async (text: string) => {
-    if ((await readFile(lock, "utf8").catch(() => "")) === text) await rm(lock, { force: true })
-  }
+  const release = Effect.promise(() => rm(own, { force: true }).catch(() => {}))
   return Effect.acquireRelease(
     Effect.tryPromise({
       try: take,
-      catch: (cause) => (cause instanceof RunLocked ? cause : WriteFailed.of(lock)(cause))
-    }),
-    (text) => Effect.promise(() => release(text).catch(() => {}))
+      catch: (cause) => (cause instanceof RunLocked ? cause : WriteFailed.of(own)(cause))
+    }).pipe(Effect.onError(() => release)),
+    () => release
   )
 }

@@ -60,7 +60,7 @@ export const runFolders = (given: string): Effect.Effect<ReadonlyArray<RunFolder
 export const isRun = (folder: string) => Effect.promise(() => isFile(join(folder, "run.yaml")))
 
 /** Files of a run that are read beside its artifacts. */
-const ownFiles = ["run.yaml", "manifest.json", "events.jsonl", "progress.json", "lock.json", "audit.json"]
+const ownFiles = ["run.yaml", "manifest.json", "events.jsonl", "progress.json", "audit.json"]
 
 /** Fails where a run's own files are links, or its run file takes in others: one that a run keeps is whole. */
 export const checkOwnFiles = (folder: string): Effect.Effect<void, OutsideRun> =>

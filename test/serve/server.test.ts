@@ -19,7 +19,7 @@ const event = (type: string, more: object = {}) =>
 /** Makes a run look as if this process were at it, at iteration `done`. */
 const going = (folder: string, done: number) => {
   writeFileSync(
-    join(folder, "lock.json"),
+    join(folder, "lock.0-1.json"),
     JSON.stringify({ pid: process.pid, host: hostname(), started: "", since: "2026-01-02T03:04:05.678Z" })
   )
   writeFileSync(
@@ -158,7 +158,7 @@ describe("the events of a page", () => {
 
     const more = events(path, (text) => idsIn(text).includes("loss-mmt"))
     await runs.draw("going", "whole", { until: (task) => task !== "embed/epoch-003/target-train" })
-    rmSync(join(runs.home, "going/lock.json"))
+    rmSync(join(runs.home, "going/lock.0-1.json"))
     appendFileSync(join(runs.home, "going/events.jsonl"), event("task-started"))
     const ids = new Set(idsIn(await more))
     expect(ids).toContain("loss-mmt")
