@@ -1,7 +1,7 @@
 import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { AugmentJob } from "#data/augment-worker.ts"
 import { augment, imagenetNormalisation, normalisationTable } from "#data/augmentation.ts"
@@ -89,5 +89,35 @@ describe("AugmentationPool", () => {
     expect(error._tag).toBe("AugmentationFailed")
     expect(error.message).toContain("ENOENT")
     expect(values.length).toBe(2 * 4 * bytes)
+  })
+
+  const failing = (how: string, name: string) => {
+    const asked = join(folder, name)
+    const settings = {
+      patience: Duration.millis(300),
+      worker: new URL("./failing-worker.mjs", import.meta.url)
+    }
+    const places = [asked, how].map((file) => ({ file, offset: 0 }))
+    return Effect.runPromise(
+      Effect.flatMap(AugmentationPool, (pool) => Effect.result(pool.run(job(3, { places })))).pipe(
+        Effect.provide(AugmentationPool.layer(1, settings))
+      )
+    )
+  }
+
+  it.each(["die", "hang"])("makes a batch again whose thread does this, twice: %s", async (how) => {
+    expect(await failing(`${how} 2`, `${how}-2`)).toMatchObject({ success: Float32Array.of(3) })
+  })
+
+  it("fails where threads die on and on", async () => {
+    expect(await failing("die 9", "die-9")).toMatchObject({
+      failure: { message: "iteration 3: the batch could not be augmented: worker exited with code: 3" }
+    })
+  })
+
+  it("fails where threads hang on and on", async () => {
+    expect(await failing("hang 9", "hang-9")).toMatchObject({
+      failure: { message: "iteration 3: the batch could not be augmented: no answer of its thread in 300ms" }
+    })
   })
 })

@@ -1,0 +1,14 @@
+/** Worker threads that fail as the job's first file says: by dying or hanging, for the first times that they are asked. */
+import { appendFileSync, readFileSync } from "node:fs"
+
+export default ({ job }) => {
+  const { file } = job.places[0]
+  const [how, times] = job.places[1].file.split(" ")
+  appendFileSync(file, "asked\n")
+  const asked = readFileSync(file, "utf8").split("\n").length - 1
+  if (asked <= Number(times)) {
+    if (how === "die") process.exit(3)
+    for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000)
+  }
+  return Float32Array.of(asked)
+}
