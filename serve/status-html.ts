@@ -73,9 +73,9 @@ export const nowHtml = (status: RunStatus): Html => {
   const { last, problem, progress } = status
   const said = {
     running: html``,
-    done: html`, last task ${timeText(last)}`,
-    failed: html`, ${timeText(last)}: ${problem}`,
-    interrupted: html`, last seen ${timeText(last)}; the same mmt run goes on from there`,
+    done: html` ${timeText(last)}`,
+    failed: html` ${timeText(last)}: ${problem}`,
+    interrupted: html` last seen ${timeText(last)}; the same mmt run goes on from there`,
     "not started": html``
   }[status.state]
   return html`<div id="now" class="now-block"><p>${stateHtml(status)}${said}</p>${progress ? progressHtml(progress) : ""}</div>`
