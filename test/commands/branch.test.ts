@@ -13,6 +13,7 @@ import { readRun } from "#cli/run.ts"
 import { AugmentationPool } from "#data/augmentation-pool.ts"
 import { Programs } from "#engine/programs.ts"
 import { branchOf, openBranch } from "#pipeline/branch.ts"
+import { planTasks } from "#pipeline/plan.ts"
 import { executeRun } from "#pipeline/run.ts"
 import { readRunFile } from "#pipeline/run-file.ts"
 import { planRun } from "#pipeline/run-state.ts"
@@ -52,6 +53,10 @@ const opened = (name: string, from: string, out: string, set: ReadonlyArray<Over
     const branch = yield* branchOf({ folder: at(name), config }, own, from, at(out))
     return { branch, sharing: yield* openBranch({ folder: at(name), config }, branch, at(out)) }
   })
+
+/** What `mmt run` does with a run's folder or run file, without a process of its own. */
+const runInProcess = (file: string, ...set: ReadonlyArray<Override>) =>
+  Effect.runPromise(Effect.flatMap(readRun(file, set), ({ config, folder }) => executeRun(config, folder, 1)))
 
 /** A branch without a process of its own; how much it shares. */
 const branchInProcess = (name: string, from: string, out: string, ...set: ReadonlyArray<Override>) =>
@@ -93,7 +98,7 @@ describe("mmt run --from", () => {
     const { length } = startedTasks(at(folder))
     const again = await run(...branch)
     expect(again.err).not.toContain("shares")
-    await run(`runs/${folder}/run.yaml`)
+    await runInProcess(at(folder, "run.yaml"))
     // Where it would run by its folder.
     const { folder: own } = await Effect.runPromise(readRun(at(folder), []))
     expect(own).toBe(at(folder))
@@ -133,7 +138,7 @@ describe("mmt run --from", () => {
     rmSync(at(folder, shared))
     renameSync(at("small"), at("away"))
     const { length } = startedTasks(at(folder))
-    await run(`runs/${folder}`, "--set", "adapt.classes=3")
+    await runInProcess(at(folder), { key: "adapt.classes", value: 3 })
     renameSync(at("away"), at("small"))
     expect(startedTasks(at(folder)).slice(length, length + 2)).toEqual(["cluster/epoch-001", "cluster/epoch-002"])
     expect([clusters(folder, "epoch-001"), clusters(folder, "epoch-002")]).toEqual([5, 3])
@@ -143,8 +148,9 @@ describe("mmt run --from", () => {
 
   it("from the first epoch gives the bytes of a run that had the settings from the start", async () => {
     cpSync(at("small"), at("from-the-start"), { recursive: true, preserveTimestamps: true })
-    await run("runs/from-the-start", "--set", "adapt.momentum=0.5")
-    await branchInProcess("small", "cluster@1", "early", { key: "adapt.momentum", value: 0.5 })
+    const momentum = { key: "adapt.momentum", value: 0.5 }
+    await runInProcess(at("from-the-start"), momentum)
+    await branchInProcess("small", "cluster@1", "early", momentum)
     expect(digests(at("early"))).toEqual(digests(at("from-the-start")))
     // The clusters are those of the run; only what the momentum touches is made.
     expect(startedTasks(at("early")).slice(0, 2)).toEqual(["cluster/epoch-001", "train/epoch-001"])
@@ -172,6 +178,33 @@ describe("mmt run --from", () => {
       "evaluate/epoch-002/teacher-2"
     ])
     expect(existsSync(at("part/train/epoch-002"))).toBe(false)
+  })
+
+  it("may be of a branch, whose own past it keeps", async () => {
+    await branchInProcess(folder, "evaluate@2", "nested", { key: "evaluate.ranks", value: [1] })
+    expect(startedTasks(at("nested"))).toEqual(["evaluate/epoch-002/teacher-1", "evaluate/epoch-002/teacher-2"])
+    expect([clusters("nested", "epoch-001"), clusters("nested", "epoch-002")]).toEqual([5, 3])
+    const { branch } = (await Effect.runPromise(openRun(at("nested")))).config
+    expect([branch!.from, branch!.before.branch!.from]).toEqual(["evaluate@2", "cluster@2"])
+  })
+
+  it("has mean teachers from a point on where the run had none, but not where they would cluster at once", async () => {
+    const none = [
+      { key: "adapt.meanTeachers", value: false },
+      { key: "adapt.softIdentity", value: 0 },
+      { key: "adapt.softTriplet", value: 0 }
+    ]
+    const teaching = [
+      { key: "adapt.meanTeachers", value: true },
+      { key: "adapt.softIdentity", value: 0.5 }
+    ]
+    await Effect.runPromise(opened("small", "embed@1", "students", none))
+    await expect(Effect.runPromise(opened("students", "embed@2", "a", teaching))).rejects.toThrow(
+      "--from embed@2: mmt has no mean teachers after epoch 1, so they cannot cluster in epoch 2: branch from cluster@2"
+    )
+    const { branch } = await Effect.runPromise(opened("students", "cluster@2", "taught", teaching))
+    const train = planTasks(branch).find(({ id }) => id === "train/epoch-002")!
+    expect(train.steps.map(({ stage }) => stage)).toEqual(["augment", "train-step", "ema-update"])
   })
 
   it.each([
