@@ -9,7 +9,7 @@ import { columnsOf, printable, wrapped } from "#cli/terminal-text.ts"
 import { noPlan, type RunPlan, taskTimes } from "#cli/time-left.ts"
 import { trainingSoFar } from "#cli/training-so-far.ts"
 import type { RunEvent } from "#pipeline/events.ts"
-import type { Scores } from "#pipeline/score.ts"
+import { meanScores, type Scores } from "#pipeline/score.ts"
 
 /** Where a run is shown; `process.stderr` is one. */
 export interface ViewStream extends Terminal {
@@ -63,11 +63,6 @@ const workOf = (task: string, phase: string) =>
 const scoreText = (scores: Scores) =>
   ["mAP", "top-1"].flatMap((name) => (name in scores ? [`${name} ${scores[name]!.toFixed(1)}`] : [])).join(", ")
 
-const meanOf = (all: ReadonlyArray<Scores>): Scores =>
-  Object.fromEntries(
-    Object.keys(all[0]!).map((name) => [name, all.reduce((sum, own) => sum + own[name]!, 0) / all.length])
-  )
-
 /** The scores of both networks of each row of the score table, as they come. */
 const scoreBoard = ({ rows }: RunPlan) => {
   const byTask = new Map<string, Scores>()
@@ -80,7 +75,7 @@ const scoreBoard = ({ rows }: RunPlan) => {
       const own = (row?.tasks ?? []).map((one) => byTask.get(one)).filter((found) => found !== undefined)
       if (row === undefined || own.length < row.tasks.length) return undefined
       const name = row.epoch > 0 ? `${row.name}, epoch ${row.epoch}` : row.name
-      const line = `${name}: ${scoreText(meanOf(own))}`
+      const line = `${name}: ${scoreText(meanScores(own))}`
       last.set(row.name, line)
       return line
     },

@@ -11,7 +11,7 @@ import { overrides, setFlag } from "#cli/set-flag.ts"
 import { runPlanOf } from "#cli/time-left.ts"
 import { branchFolder, branchOf, openBranch } from "#pipeline/branch.ts"
 import { type RunEvent, RunListener } from "#pipeline/events.ts"
-import { manifestFile, readManifest } from "#pipeline/manifest.ts"
+import { manifestFile, readManifest, type TaskRecord } from "#pipeline/manifest.ts"
 import { executeRun } from "#pipeline/run.ts"
 import { type RunConfig, readRunFile } from "#pipeline/run-file.ts"
 import { runFileOf, whyUnscored } from "#pipeline/score.ts"
@@ -79,7 +79,11 @@ export const runInView = Effect.fnUntraced(function* (
   shown: Shown,
   page?: BesideRun
 ) {
-  const { listen, say, end } = showing(shown, config, yield* readManifest(folder))
+  const { listen, say, end } = showing(
+    shown,
+    config,
+    yield* readManifest(folder).pipe(Effect.catch(() => Effect.succeed(new Map<string, TaskRecord>())))
+  )
   const tell = (event: RunEvent, line?: string) => {
     listen(event, line)
     if (event.type === "run-started") page?.start(say)

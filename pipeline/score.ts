@@ -70,7 +70,8 @@ export const scoresOf = (file: string) =>
       Object.fromEntries(Object.entries(values).map(([key, value]) => [key, key === "queries" ? value : 100 * value]))
   )
 
-const meanOf = (all: ReadonlyArray<Scores>): Scores =>
+/** The mean of several networks' scores (one or more). */
+export const meanScores = (all: ReadonlyArray<Scores>): Scores =>
   Object.fromEntries(
     Object.keys(all[0]!).map((name) => [name, all.reduce((sum, scores) => sum + scores[name]!, 0) / all.length])
   )
@@ -98,7 +99,7 @@ export const scoreRun = Effect.fn("scoreRun")(function* (config: RunConfig, fold
     const networks = yield* Effect.forEach(files, (file) => scoresOf(join(folder, file!)))
     const trained = row.epoch > 0 ? current.get(folderOf(row.name, "train", row.epoch)) : undefined
     const checkpoint = trained?.outputs.checkpoint?.files[0]?.path
-    rows.push({ ...row, networks, mean: meanOf(networks), checkpoint: checkpoint && join(folder, checkpoint) })
+    rows.push({ ...row, networks, mean: meanScores(networks), checkpoint: checkpoint && join(folder, checkpoint) })
   }
   if (rows.length === 0)
     return yield* new NoScores({ folder, problem: "nothing is evaluated in it yet by its run.yaml" })

@@ -135,8 +135,9 @@ export const page = (all: ReadonlyArray<PageData>): string => {
     ...parts,
     title: `${title} – mmt report`,
     head: html`<meta http-equiv="Content-Security-Policy" content="${policyOf(parts)}">`,
-    body: html`<header><h1>${title}</h1>${all.map(
-      ({ run }) => html`<p class="quiet">${all.length > 1 ? html`<b>${run.label}</b>: ` : ""}${dataOf(run)}</p>`
+    body: html`<header><h1>${all.map(({ run }, i) => html`${i > 0 ? ", " : ""}<bdi>${run.label}</bdi>`)}</h1>${all.map(
+      ({ run }) =>
+        html`<p class="quiet">${all.length > 1 ? html`<b><bdi>${run.label}</bdi></b>: ` : ""}${dataOf(run)}</p>`
     )}${all.length === 1 ? headline(all[0]!.run) : ""}</header>
 ${partsNavigation(sections)}
 <main>${sections.map((section) => sectionHtml(section, contentOf(section)))}</main>
