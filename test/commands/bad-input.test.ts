@@ -100,7 +100,7 @@ const cases: ReadonlyArray<
     ["run", "unknown.yaml"],
     2,
     [
-      'unknown.yaml: unknown key "colour"; known here: name, extends, seed, data, model, pretrain, adapt, evaluate, engine, audit, variants'
+      'unknown.yaml: unknown key "colour"; known here: name, extends, seed, data, model, pretrain, adapt, evaluate, engine, train, audit, variants, branch'
     ]
   ],
   [
