@@ -26,7 +26,7 @@ export interface SeenRun {
 }
 
 /** While a run goes on its page is drawn for at most this share of the time of one core. */
-const share = 1 / 40
+const share = 1 / 50
 
 const block = (id: string, body: Html | "" | undefined): Part => ({ id, html: html`<div id="${id}">${body}</div>` })
 
@@ -51,11 +51,12 @@ const askedFor = (figure: string, name: string, { status, edition }: SeenRun): P
   }
 }
 
-/** The sections of the page with their parts. */
-export const liveSections = (
-  seen: SeenRun,
-  data: ChartData
-): ReadonlyArray<{ readonly section: Section; readonly parts: ReadonlyArray<Part> }> => {
+interface LiveSection {
+  readonly section: Section
+  readonly parts: ReadonlyArray<Part>
+}
+
+const drawnSections = (seen: SeenRun, data: ChartData): ReadonlyArray<LiveSection> => {
   const [map, rankings] = [
     { id: "map", title: mapTitle, body: html`` },
     { id: "rankings", title: rankingsTitle, body: html`` }
@@ -76,6 +77,19 @@ export const liveSections = (
     { section: rankings, parts: [rankingsPart] },
     ...runSections([data]).map(plain)
   ]
+}
+
+/** The sections of what is read, as they were drawn: to draw them each second would take most of what a page costs. */
+const drawn = new WeakMap<ChartData, { readonly key: string; readonly sections: ReadonlyArray<LiveSection> }>()
+
+/** The sections of the page with their parts. */
+export const liveSections = (seen: SeenRun, data: ChartData): ReadonlyArray<LiveSection> => {
+  const key = `${seen.status.state} ${seen.edition}`
+  const before = drawn.get(data)
+  if (before?.key === key) return before.sections
+  const sections = drawnSections(seen, data)
+  drawn.set(data, { key, sections })
+  return sections
 }
 
 /** All that changes on the page, above the sections and in them. */
@@ -108,13 +122,14 @@ export const runWatcher = (folder: string): Effect.Effect<SeenRun> => {
   let seen: Omit<SeenRun, "status"> = { data: undefined, problem: undefined, edition: "" }
   let notBefore = 0
 
-  const readAnew = (edition: string) =>
+  const readAnew = (edition: string, status: RunStatus) =>
     Effect.gen(function* () {
       const before = process.cpuUsage()
       seen = yield* charts.read.pipe(
         Effect.map((data) => ({ data, problem: undefined, edition })),
         Effect.catch((error) => Effect.succeed({ ...seen, edition, problem: error.message }))
       )
+      if (seen.data) liveSections({ status, ...seen }, seen.data)
       const { user, system } = process.cpuUsage(before)
       notBefore = performance.now() + (user + system) / 1000 / share
     })
@@ -128,7 +143,7 @@ export const runWatcher = (folder: string): Effect.Effect<SeenRun> => {
     const status = yield* runStatus(folder)
     const edition = yield* editionOf(folder)
     const free = status.state !== "running" || performance.now() >= notBefore
-    if (edition !== seen.edition && (free || seen.data === undefined)) yield* readAnew(edition)
+    if (edition !== seen.edition && (free || seen.data === undefined)) yield* readAnew(edition, status)
     return { status, ...seen }
   })
 }
