@@ -8,6 +8,7 @@ import type { Disagreement } from "./agreement.ts"
 import { type Case, cases } from "./cases.ts"
 import { type Comparison, compare, type Executables, givenFolder } from "./comparison.ts"
 import { clusterLarge } from "./large.ts"
+import { measureOverhead } from "./overhead.ts"
 import { peerPython } from "./python.ts"
 import { reportRow, reportText } from "./report.ts"
 import { runProgram, SideFailed } from "./side-process.ts"
@@ -111,19 +112,28 @@ export const bench = Command.make(
       ),
       Flag.withDefault(false)
     ),
+    overhead: Flag.Boolean("overhead").pipe(
+      Flag.withDescription("Measures what a run's syncs, digests and manifests cost; then the cases that are named"),
+      Flag.withDefault(false)
+    ),
     rounds: Flag.Int("rounds").pipe(
       Flag.withDescription("Rounds of each case that are counted; by default each case's own"),
       Flag.withSchema(PositiveInt),
       Flag.optional
     )
   },
-  Effect.fn("bench")(function* ({ names, json, peer, large, rounds }) {
+  Effect.fn("bench")(function* ({ names, json, peer, large, overhead, rounds }) {
     const fs = yield* FileSystem.FileSystem
     if (Option.isSome(json)) yield* fs.makeDirectory(dirname(json.value), { recursive: true })
     yield* ensureEngine
     const node = process.execPath
     if (large) yield* clusterLarge(node)
-    if (large && names.length === 0) return
+    if (overhead)
+      yield* measureOverhead(
+        node,
+        Option.getOrElse(rounds, () => 3)
+      )
+    if ((large || overhead) && names.length === 0) return
     const executables = { node, python: yield* peerPython }
     const { comparisons, failed } = yield* compareAll(chosenOf(names, peer), executables, rounds)
     if (comparisons.length > 0) yield* Console.log(reportText(comparisons))

@@ -11,9 +11,11 @@ import {
   Message,
   type RecordBatch,
   RecordBatchFileWriter,
-  RecordBatchReader
+  RecordBatchReader,
+  util
 } from "apache-arrow"
 import { Effect, Schema, Scope, Stream } from "effect"
+import { Bookkeeping } from "#pipeline/bookkeeping.ts"
 import type { Inlet } from "#pipeline/stage.ts"
 import { arrowFileProblem } from "#schemas/arrow-structure.ts"
 import {
@@ -135,12 +137,19 @@ class ChunkWriter extends RecordBatchFileWriter {
   }
 }
 
+/** Brings the names of a folder's files to the disk. */
+const syncFolder = async (path: string) => {
+  const folder = await open(path, "r")
+  await folder.sync().finally(() => folder.close())
+}
+
 /**
  * An Arrow IPC file under way. It becomes visible under its name when it is finished, by a rename after fsync, so that a
  * kill or a failure leaves either nothing or a whole file.
  */
 export const openArrowFile = (file: string) =>
   Effect.gen(function* () {
+    const isKept = yield* Bookkeeping
     const attempt = <A>(action: () => Promise<A>) => Effect.tryPromise({ try: action, catch: WriteFailed.of(file) })
     const partial = join(dirname(file), `.${basename(file)}.${process.pid}.partial`)
     const handle = yield* Effect.acquireRelease(
@@ -159,13 +168,14 @@ export const openArrowFile = (file: string) =>
     )
     const writer = new ChunkWriter()
     const hash = createHash("sha256")
+    let schema: ArrowSchema | undefined
     let rows = 0
     let bytes = 0
     const flush = () =>
       attempt(async () => {
         const chunks = writer.take()
         const expected = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-        for (const chunk of chunks) hash.update(chunk)
+        if (isKept) for (const chunk of chunks) hash.update(chunk)
         const { bytesWritten } = await handle.writev(chunks)
         // What the system did not take at once it takes now, or says why not, as of a full disk.
         if (bytesWritten < expected) await handle.writeFile(Buffer.concat(chunks).subarray(bytesWritten))
@@ -174,6 +184,10 @@ export const openArrowFile = (file: string) =>
     return {
       rows: () => rows,
       write: (batch: RecordBatch) => {
+        // Arrow's writer would end the file here and begin another one in it.
+        schema ??= batch.schema
+        if (!util.compareSchemas(schema, batch.schema))
+          return Effect.fail(new WriteFailed({ file, problem: "its record batches do not all have the same columns" }))
         rows += batch.numRows
         writer.write(batch)
         return flush()
@@ -181,10 +195,9 @@ export const openArrowFile = (file: string) =>
       finish: () => {
         writer.finish()
         const visible = attempt(async () => {
-          await handle.sync()
+          if (isKept) await handle.sync()
           await rename(partial, file)
-          const folder = await open(dirname(file), "r")
-          await folder.sync().finally(() => folder.close())
+          if (isKept) await syncFolder(dirname(file))
           await handle.close()
           const { mtimeMs } = await stat(file)
           return { file, rows, bytes, sha256: hash.digest("hex"), modified: mtimeMs } satisfies WrittenFile

@@ -9,6 +9,7 @@ import { dirname, join } from "node:path"
 import { pipeline } from "node:stream/promises"
 import { Effect, Schema } from "effect"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
+import { Bookkeeping } from "#pipeline/bookkeeping.ts"
 
 export const ArtifactFile = Schema.Struct({
   /** Relative to the run's folder. */
@@ -116,7 +117,11 @@ export const writeWhole = (file: string, content: string | Uint8Array): Effect.E
 }
 
 export const writeManifest = (run: string, tasks: ReadonlyMap<string, TaskRecord>) =>
-  writeWhole(manifestFile(run), `${JSON.stringify({ version: 1, tasks: Object.fromEntries(tasks) }, null, 1)}\n`)
+  Effect.gen(function* () {
+    if (!(yield* Bookkeeping)) return
+    const manifest = { version: 1, tasks: Object.fromEntries(tasks) }
+    yield* writeWhole(manifestFile(run), `${JSON.stringify(manifest, null, 1)}\n`)
+  })
 
 /** Digest of what a task is made by. */
 export const keyOf = (steps: ReadonlyArray<StepRecord>): string =>

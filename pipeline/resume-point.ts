@@ -13,7 +13,7 @@ import type { Task } from "#pipeline/task-plan.ts"
 import { viewOf } from "#schemas/artifact.ts"
 import { checkpoint } from "#schemas/checkpoint.ts"
 import { teacherUpdates } from "#schemas/teacher-updates.ts"
-import { trainMetrics } from "#schemas/train-metrics.ts"
+import { joinedRows, trainMetrics } from "#schemas/train-metrics.ts"
 import { updatesBatch } from "#stages/ema-update.ts"
 
 const kinds = { checkpoint, "train-metrics": trainMetrics, "teacher-updates": teacherUpdates } as const
@@ -132,7 +132,7 @@ export const openResumePoints = Effect.fn("openResumePoints")(function* (
       const students = updates.length > 0 ? yield* Effect.orDie(Effect.forEach(trained, networks.get)) : []
       const written = [
         ...(yield* write("checkpoint", iteration, [networks.save({ optimizer: true })])),
-        ...(yield* write("train-metrics", iteration, rows)),
+        ...(yield* write("train-metrics", iteration, [joinedRows(rows)])),
         ...(updates.length > 0 ? yield* write("teacher-updates", iteration, [updatesBatch(updates, students)]) : [])
       ]
       const files = Object.fromEntries(written)

@@ -32,19 +32,19 @@ export interface Timeless {
   readonly millis: ReadonlyArray<number>
 }
 
-/** The rows of these batches (one or more, all with the same loss terms) as one batch with nulls for the times. */
-export const withoutTimes = (batches: ReadonlyArray<RecordBatch>): Timeless => {
+/** The rows of these batches (one or more, all with the same loss terms) as one batch. */
+export const joinedRows = (batches: ReadonlyArray<RecordBatch>): RecordBatch => {
   const views = batches.map((batch) => viewOf(trainMetrics, batch))
   const terms = batches[0]!.schema.names.map(String).filter((name) => !(name in trainMetrics.columns))
   const joined = (name: string) =>
     Float32Array.from(batches.flatMap((batch) => Array.from(float32.read(batch.getChild(name)!.data[0]!))))
-  const batch = batchOf(
+  return batchOf(
     trainMetrics,
     {
       epoch: Int32Array.from(views.flatMap(({ epoch }) => [...epoch])),
       iteration: Int32Array.from(views.flatMap(({ iteration }) => [...iteration])),
       learningRate: joined("learningRate"),
-      millis: joined("learningRate").fill(Number.NaN)
+      millis: joined("millis")
     },
     {},
     {
@@ -52,5 +52,12 @@ export const withoutTimes = (batches: ReadonlyArray<RecordBatch>): Timeless => {
       view: Object.fromEntries(terms.map((name) => [name, joined(name)]))
     }
   )
-  return { batch, millis: views.flatMap(({ millis }) => [...millis]) }
+}
+
+/** The rows of these batches as one batch with nulls for the times. */
+export const withoutTimes = (batches: ReadonlyArray<RecordBatch>): Timeless => {
+  const all = joinedRows(batches)
+  const view = viewOf(trainMetrics, all)
+  const timeless = batchOf(trainMetrics, { ...view, millis: view.millis.map(() => Number.NaN) }, {})
+  return { batch: withExtraColumns(timeless, all, trainMetrics, trainMetrics), millis: [...view.millis] }
 }

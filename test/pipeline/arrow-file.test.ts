@@ -53,6 +53,14 @@ const names = (batches: ReadonlyArray<RecordBatch>) => batches.flatMap((one) => 
 const failure = (file: string) => Effect.runPromise(Effect.flip(Stream.runCollect(readBatches(embeddings, file))))
 
 describe("writing", () => {
+  it("refuses a batch with other columns than the first: Arrow's writer would end the file before it, in silence", async () => {
+    const other = columnsOf(batch(3, 2), [["image", "image"]])
+    await expect(written(batch(0, 3), other)).rejects.toThrow(
+      `${at("a.arrow")}: cannot be written: its record batches do not all have the same columns`
+    )
+    expect(await readdir(folder)).toEqual([])
+  })
+
   it("says what it wrote", async () => {
     const files = await written(batch(0, 3), batch(3, 2))
     const bytes = await readFile(at("a.arrow"))
