@@ -5,6 +5,7 @@ import { arrowFileProblem, bufferCount } from "#schemas/arrow-structure.ts"
 
 /** Bytes of magic and padding in front of the first message, and of length and magic behind the footer. */
 const [head, tail] = [8, 10]
+const magic = "ARROW1"
 
 interface Part {
   readonly start: number
@@ -50,6 +51,7 @@ export const readColumns = (file: string, unwanted: ReadonlySet<string>): Readon
         throw new Error("it is cut off or damaged")
     }
     read({ start: 0, end: head })
+    if (bytes.toString("latin1", 0, magic.length) !== magic) throw new Error("it is an Arrow stream, expected a file")
     read({ start: size - tail, end: size })
     const footer = size - tail - bytes.readInt32LE(size - tail)
     read({ start: footer, end: size })

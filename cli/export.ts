@@ -1,5 +1,5 @@
 /** `mmt export parquet`: a run's artifacts as Parquet files. */
-import { mkdir, rename, rm } from "node:fs/promises"
+import { rename, rm } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { Console, Effect } from "effect"
 import { Command, Flag } from "effect/cli"
@@ -8,6 +8,7 @@ import { openRun } from "#audit/open-run.ts"
 import { runTables } from "#audit/sql-tables.ts"
 import { runArgument } from "#cli/audit.ts"
 import { count } from "#cli/progress.ts"
+import { makeFolder } from "#data/make-folder.ts"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
 
 const parquet = Command.make(
@@ -26,7 +27,7 @@ const parquet = Command.make(
   Effect.fn("mmt export parquet")(function* ({ run: folder, out, blobs }) {
     const tables = runTables(yield* openRun(folder))
     const place = resolve(out)
-    yield* Effect.tryPromise({ try: () => mkdir(place, { recursive: true }), catch: WriteFailed.of(place) })
+    yield* Effect.tryPromise({ try: () => makeFolder(place), catch: WriteFailed.of(place) })
     const connection = yield* openDatabase(tables, ({ type }) => blobs || type.startsWith("FixedSizeList["), place)
     for (const { name } of tables) {
       const file = join(place, `${name}.parquet`)

@@ -1,11 +1,11 @@
 /** `mmt report`: a page to look at, and figures for papers. */
-import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { Console, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { openRun } from "#audit/open-run.ts"
 import { auditProgress, keptAudit } from "#cli/audit.ts"
 import { duration } from "#cli/progress.ts"
+import { makeFolder } from "#data/make-folder.ts"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
 import { writeWhole } from "#pipeline/manifest.ts"
 import { figures } from "#report/figures.ts"
@@ -51,7 +51,7 @@ export const report = Command.make(
     const data = yield* Effect.forEach(runs, readPageData)
     if (Option.isSome(figureFolder)) {
       const folder = figureFolder.value
-      yield* Effect.tryPromise({ try: () => mkdir(folder, { recursive: true }), catch: WriteFailed.of(folder) })
+      yield* Effect.tryPromise({ try: () => makeFolder(folder), catch: WriteFailed.of(folder) })
       const made = figures(data)
       for (const { file, text } of made) yield* writeWhole(join(folder, file), text)
       return yield* Console.log(`wrote ${made.length} files to ${folder}`)

@@ -40,8 +40,8 @@ export const readImageFile = (path: string, place: Uint8Array): Promise<ImageFil
     (cause) => Promise.reject(undecodable(path)(cause))
   )
 
-/** sharp refuses larger images; TensorFlow does not get them either. */
-const mostPixels = 0x3fff ** 2
+/** An image of a person has thousands of pixels; one that claims more than this is refused by its header, before any memory is taken. */
+const mostPixels = 2 ** 26
 
 /** Whether TensorFlow is to decode a file: a whole JPEG of a photograph's kind. All others are sharp's. */
 const isPlainJpeg = (file: Uint8Array) => {
@@ -54,7 +54,7 @@ const isPlainJpeg = (file: Uint8Array) => {
 const decodeBySharp = (decoder: ImageDecoder, { path, content, place }: ImageFile) =>
   Effect.tryPromise({
     try: () =>
-      sharp(content, { failOn: "truncated" })
+      sharp(content, { failOn: "truncated", limitInputPixels: mostPixels })
         .removeAlpha()
         .toColourspace("srgb")
         .raw()

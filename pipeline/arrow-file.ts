@@ -3,7 +3,7 @@
  * and holds one record batch at a time; writing is atomic and digests what it writes.
  */
 import { createHash } from "node:crypto"
-import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises"
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import {
   type Schema as ArrowSchema,
@@ -16,6 +16,7 @@ import {
 } from "apache-arrow"
 import { Effect, Schema, Scope, Stream } from "effect"
 import { Bookkeeping } from "#pipeline/bookkeeping.ts"
+import { makeFolder } from "#data/make-folder.ts"
 import type { Inlet } from "#pipeline/stage.ts"
 import { arrowFileProblem } from "#schemas/arrow-structure.ts"
 import {
@@ -154,7 +155,7 @@ export const openArrowFile = (file: string) =>
     const partial = join(dirname(file), `.${basename(file)}.${process.pid}.partial`)
     const handle = yield* Effect.acquireRelease(
       attempt(async () => {
-        await mkdir(dirname(file), { recursive: true })
+        await makeFolder(dirname(file))
         return open(partial, "w")
       }),
       (h) =>

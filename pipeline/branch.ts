@@ -2,9 +2,10 @@
  * A branch of a run: a run of its own that shares what stays the same with the run that it leaves, by hard links, and goes on
  * from a stage of an epoch by other settings.
  */
-import { link, mkdir, rename, rm, stat } from "node:fs/promises"
+import { link, rename, rm, stat } from "node:fs/promises"
 import { basename, dirname, join, resolve } from "node:path"
 import { Effect, Runtime, Schema } from "effect"
+import { makeFolder } from "#data/make-folder.ts"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
 import { branchPoint, inPretraining } from "#pipeline/branch-point.ts"
 import { RunListener } from "#pipeline/events.ts"
@@ -141,7 +142,7 @@ const linkFile = (file: string, to: string) =>
     try: async () => {
       const [own, there] = await Promise.all([stat(file), stat(to).catch(() => undefined)])
       if (there && own.dev === there.dev && own.ino === there.ino) return
-      await mkdir(dirname(to), { recursive: true })
+      await makeFolder(dirname(to))
       const partial = `${to}.${process.pid}.partial`
       await rm(partial, { force: true })
       await link(file, partial)
@@ -199,7 +200,7 @@ export const openBranch = Effect.fn("openBranch")(function* (run: KeptRun, confi
   const anew = new Set((yield* tasksAt(tasks, point, from)).map(({ id }) => id))
   const isKept = ({ task: { id }, state }: PlannedTask) => state.state === "done" && !touched.has(id) && !anew.has(id)
   const kept = (yield* planRun(run.config, run.folder)).filter(isKept).map(({ task }) => task.id)
-  yield* Effect.tryPromise({ try: () => mkdir(folder, { recursive: true }), catch: WriteFailed.of(folder) })
+  yield* Effect.tryPromise({ try: () => makeFolder(folder), catch: WriteFailed.of(folder) })
   const listener = yield* RunListener
   yield* lockRun(folder, (text) => listener({ type: "notice", text }))
   const [manifest, records] = [yield* readManifest(folder), yield* readManifest(run.folder)]

@@ -4,10 +4,11 @@
  */
 import { createHash } from "node:crypto"
 import { createReadStream } from "node:fs"
-import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises"
+import { open, readFile, rename, rm, stat } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { pipeline } from "node:stream/promises"
 import { Effect, Schema } from "effect"
+import { makeFolder } from "#data/make-folder.ts"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
 import { Bookkeeping } from "#pipeline/bookkeeping.ts"
 
@@ -96,7 +97,7 @@ export const readManifest = (run: string): Effect.Effect<Map<string, TaskRecord>
 export const writeWhole = (file: string, content: string | Uint8Array): Effect.Effect<void, WriteFailed> => {
   const partial = `${file}.${process.pid}.partial`
   const write = async () => {
-    await mkdir(dirname(file), { recursive: true })
+    await makeFolder(dirname(file))
     const handle = await open(partial, "w")
     try {
       await handle.writeFile(content)

@@ -1,10 +1,11 @@
 /** Executes a run: task by task by its plan, skipping what is done, and keeping the manifest and the events. */
-import { mkdir, readdir, rm } from "node:fs/promises"
+import { readdir, rm } from "node:fs/promises"
 import { join, relative, resolve } from "node:path"
 import type { RecordBatch } from "apache-arrow"
 import { Effect, Layer } from "effect"
 import { AugmentationPool } from "#data/augmentation-pool.ts"
 import { openDataset } from "#data/dataset.ts"
+import { makeFolder } from "#data/make-folder.ts"
 import { tensorflowVersion } from "#engine/layout.ts"
 import { Programs } from "#engine/programs.ts"
 import { EngineThreads } from "#engine/session.ts"
@@ -170,7 +171,7 @@ export const executeRun = Effect.fn("executeRun")(
   function* (config: RunConfig, folder: string, threads: number) {
     const started = performance.now()
     const listener = yield* RunListener
-    yield* Effect.tryPromise({ try: () => mkdir(folder, { recursive: true }), catch: WriteFailed.of(folder) })
+    yield* Effect.tryPromise({ try: () => makeFolder(folder), catch: WriteFailed.of(folder) })
     const progress = progressWriter(folder)
     const tell = (event: RunEvent) => {
       const line = keepEvent(join(folder, "events.jsonl"), event)

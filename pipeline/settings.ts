@@ -1,16 +1,28 @@
 /** Settings by nested keys, of run files and of stages: decoding with errors that name the key, and setting single keys. */
 import { Result, Schema, SchemaIssue } from "effect"
-import { parse, YAMLParseError } from "yaml"
+import { parseDocument, YAMLParseError } from "yaml"
 
 /** Keys from the outermost in. */
 export type Path = ReadonlyArray<PropertyKey>
 
-/** The value of a YAML text. Aliases are refused, and what YAML only warns of is passed over. Throws. */
-export const readYaml = (text: string): unknown => parse(text, { maxAliasCount: 0, schema: "core", logLevel: "error" })
+/** A tag (`!name`) in a YAML text, which would make something else of a value than it says. */
+class TagRefused extends Error {}
+
+/** The value of a YAML text. Aliases and tags are refused, and what else YAML only warns of is passed over. Throws. */
+export const readYaml = (text: string): unknown => {
+  const document = parseDocument(text, { schema: "core", resolveKnownTags: false, logLevel: "error" })
+  const [error] = document.errors
+  if (error) throw error
+  const tag = document.warnings.find(({ code }) => code === "TAG_RESOLVE_FAILED")
+  if (tag) throw new TagRefused(tag.message)
+  return document.toJS({ maxAliasCount: 0 })
+}
 
 /** What `readYaml` threw, in a line. */
 export const yamlProblem = (cause: unknown): string => {
   if (cause instanceof ReferenceError) return "aliases (*name) are not read; write the value out"
+  if (cause instanceof TagRefused)
+    return `tags (!name) are not read; leave them out${/ at line .*/.exec(cause.message.split("\n")[0]!)?.[0].replace(/:$/, "") ?? ""}`
   if (!(cause instanceof YAMLParseError)) return String(cause)
   if (cause.code === "MULTIPLE_DOCS") return "it holds several YAML documents, expected one"
   return cause.message.split("\n")[0]!.replace(/:$/, "")

@@ -2,13 +2,14 @@
  * Writes the synthetic pair of camera networks: `DIR/source` and `DIR/target` in Market-1501's layout, and
  * `DIR/synthetic.json`, which says what was made. The folder appears whole or not at all.
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises"
+import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { availableParallelism } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import { isDeepStrictEqual } from "node:util"
 import { Effect, Option, Schema } from "effect"
 import sharp from "sharp"
 import { hasCode } from "#data/layout.ts"
+import { makeFolder } from "#data/make-folder.ts"
 import { DOMAINS, type PlannedImage, planImages, SYNTHETIC_SIZES, SyntheticSizes } from "#data/synthetic/plan.ts"
 import { renderImages } from "#data/synthetic/render.ts"
 
@@ -168,7 +169,7 @@ const isWhole = async (folder: string, images: ReadonlyArray<PlannedImage>) => {
 
 const makeFolders = async (partial: string, images: ReadonlyArray<PlannedImage>) => {
   await rm(partial, { recursive: true, force: true })
-  for (const inner of foldersOf(images)) await mkdir(join(partial, inner), { recursive: true })
+  for (const inner of foldersOf(images)) await makeFolder(join(partial, inner))
 }
 
 const drawAll = Effect.fnUntraced(function* (

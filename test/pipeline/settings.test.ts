@@ -19,8 +19,7 @@ describe("YAML", () => {
     ["[1, 5]", [1, 5]],
     ["{ a: { b: yes } }", { a: { b: "yes" } }],
     ["true", true],
-    ["", null],
-    ["!foo 1", "1"]
+    ["", null]
   ])("reads %j", (text, value) => {
     expect(readYaml(text)).toEqual(value)
   })
@@ -29,6 +28,9 @@ describe("YAML", () => {
     ["[1", "Flow sequence must end with a ] at line 1, column 3"],
     ["a: &x 1\nb: *x", "aliases (*name) are not read; write the value out"],
     ["a: &x { k: 1 }\nb: { <<: *x }", "aliases (*name) are not read; write the value out"],
+    ["!foo 1", "tags (!name) are not read; leave them out at line 1, column 1"],
+    ["a: !!binary aGk=", "tags (!name) are not read; leave them out at line 1, column 4"],
+    ["a: !!js/function x", "tags (!name) are not read; leave them out at line 1, column 4"],
     ["1\n---\n2", "it holds several YAML documents, expected one"]
   ])("refuses %j in a line", (text, problem) => {
     expect(problemOf(text)).toBe(problem)
