@@ -15,6 +15,7 @@ import { Effect } from "effect"
 import fc from "fast-check"
 import { stringify } from "yaml"
 import { FORMAT_NAMES, type FormatName, openDataset } from "#data/dataset.ts"
+import { canonical } from "#pipeline/manifest.ts"
 import { keptRunFile, parseRunFile } from "#pipeline/run-file.ts"
 import { digestOf, type Example, type Subject } from "./subject.ts"
 
@@ -44,7 +45,10 @@ const readRun: Subject["read"] = (file) =>
     const run = yield* parseRunFile(readFileSync(file, "utf8"), file)
     const again = yield* parseRunFile(keptRunFile(run, dirname(file)), file)
     // A name that stands nowhere is that of the file, and kept.
-    const [first, second] = [run, again].map((one) => digestOf({ ...one, given: undefined })) as [string, string]
+    const [first, second] = [run, again].map((one) => digestOf(canonical({ ...one, given: undefined }))) as [
+      string,
+      string
+    ]
     if (first !== second) return yield* Effect.die(new Error("the run file that a run keeps is another run"))
     return { shape: "", values: first }
   })
