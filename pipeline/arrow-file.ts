@@ -15,8 +15,8 @@ import {
   util
 } from "apache-arrow"
 import { Effect, Schema, Scope, Stream } from "effect"
-import { Bookkeeping } from "#pipeline/bookkeeping.ts"
 import { makeFolder } from "#data/make-folder.ts"
+import { Bookkeeping } from "#pipeline/bookkeeping.ts"
 import type { Inlet } from "#pipeline/stage.ts"
 import { arrowFileProblem } from "#schemas/arrow-structure.ts"
 import {
