@@ -1,6 +1,6 @@
 /**
  * `npm run test:chaos -- --kills 50 [--seed N]`: small runs that are killed (SIGKILL) at random moments and taken up again
- * until they are whole. After each kill every artifact that the manifest names must be there with its bytes; at the end all
+ * until they are whole, after the faults of `faults.chaos.ts`. After each kill every artifact that the manifest names must be there with its bytes; at the end all
  * artifacts must have the bytes of an undisturbed run.
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"

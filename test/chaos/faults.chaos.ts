@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
-import { digests, drawPair, mmt, partials, startedTasks, startMmt, tinyRun, writeRunFile } from "./mmt.ts"
+import { digests, drawPair, mmt, partials, startedTasks, startMmt, tinyRun, writeRunFile } from "../commands/mmt.ts"
 
 // Whole runs in processes of their own, on a machine that may be busy.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
