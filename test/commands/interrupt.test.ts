@@ -76,10 +76,11 @@ const recorded = () => {
 }
 
 describe("a disturbed run", () => {
-  it("ends at once when it is interrupted while decoding", async () => {
+  it.each(["SIGINT", "SIGTERM"] as const)("ends at once when it is interrupted while decoding: %s", async (signal) => {
+    rmSync(disturbed(), { recursive: true, force: true })
     const run = startMmt(home, ...args)
     await taskStarted("decode/source-train", run.child)
-    const { code, err, millis } = await end(run, "SIGINT")
+    const { code, err, millis } = await end(run, signal)
     expect(code).toBe(130)
     expect(millis).toBeLessThan(soon())
     expect(err).not.toMatch(/\n\s+at /)
