@@ -2,13 +2,13 @@
  * Resume points of a task that trains: every so many iterations all that its training has come to is kept (networks,
  * optimizer, the rows it has reported), so that a run that was broken off goes on within the epoch.
  */
-import { readdir, readFile, rm, stat } from "node:fs/promises"
-import { join } from "node:path"
+import { readdir, readFile, rm } from "node:fs/promises"
+import { basename, join } from "node:path"
 import type { RecordBatch } from "apache-arrow"
-import { Effect, Option, Schema, Stream } from "effect"
+import { Effect, Option, Result, Schema, Stream } from "effect"
 import { Networks } from "#model/networks.ts"
 import { readBatches, type WriteFailed, writeBatches } from "#pipeline/arrow-file.ts"
-import { ArtifactFile, sha256Of, writeWhole } from "#pipeline/manifest.ts"
+import { ArtifactFile, fileProblem, writeWhole } from "#pipeline/manifest.ts"
 import type { Task } from "#pipeline/task-plan.ts"
 import { viewOf } from "#schemas/artifact.ts"
 import { checkpoint } from "#schemas/checkpoint.ts"
@@ -33,29 +33,46 @@ export const resumeFolder = (task: string) => join(task, "resume")
 
 const pointFile = (folder: string) => join(folder, "point.json")
 
+/** A point is no longer what was kept; the epoch starts over then. */
+class ResumePointUnusable extends Schema.TaggedError<ResumePointUnusable>()("ResumePointUnusable", {
+  problem: Schema.String
+}) {
+  override get message() {
+    return this.problem
+  }
+}
+
 const readPoint = (folder: string) =>
   Effect.promise(() => readFile(pointFile(folder), "utf8").catch(() => "")).pipe(
     Effect.map(Schema.decodeUnknownOption(Schema.fromJsonString(Point))),
     Effect.map(Option.getOrUndefined)
   )
 
-const isWhole = async (folder: string, { path, bytes, sha256 }: ArtifactFile) => {
-  const file = join(folder, path)
-  const found = await stat(file).catch(() => undefined)
-  return found?.size === bytes && (await sha256Of(file)) === sha256
-}
+/** What is wrong with a point's files, if anything; no time of change is believed. */
+const problemOf = (folder: string, { files }: Point) =>
+  Effect.promise(async () => {
+    for (const file of Object.values(files)) {
+      const problem = await fileProblem(folder, { ...file, modified: Number.NaN })
+      if (problem !== undefined) return problem
+    }
+    return undefined
+  })
 
 const rowsOf = (folder: string, { files }: Point, kind: keyof typeof kinds) => {
   const file = files[kind]
   return file ? Stream.runCollect(readBatches(kinds[kind], join(folder, file.path))) : Effect.succeed([])
 }
 
-/** Puts what a point holds into the session; gives the rows that the training had reported. */
+/** Puts what a point holds into the session, or leaves that as it is and fails; gives the rows that the training had reported. */
 const restore = (folder: string, point: Point) =>
   Effect.gen(function* () {
+    const damage = yield* problemOf(folder, point)
+    if (damage !== undefined) return yield* new ResumePointUnusable({ problem: damage })
     const networks = yield* Networks
+    const metrics = yield* rowsOf(folder, point, "train-metrics")
+    const updates = yield* rowsOf(folder, point, "teacher-updates")
     yield* networks.load(yield* rowsOf(folder, point, "checkpoint"), folder)
-    for (const batch of yield* rowsOf(folder, point, "teacher-updates")) {
+    for (const batch of updates) {
       const { update, alpha, studentSums } = viewOf(teacherUpdates, batch)
       const width = studentSums.length / update.length
       for (const [row, number] of update.entries()) {
@@ -63,8 +80,8 @@ const restore = (folder: string, point: Point) =>
         networks.teacherUpdates.push({ update: number, alpha: alpha[row]!, sums })
       }
     }
-    return yield* rowsOf(folder, point, "train-metrics")
-  })
+    return metrics
+  }).pipe(Effect.mapError(({ message }) => new ResumePointUnusable({ problem: message })))
 
 /** The task as it goes on with an iteration: its networks are in the session, its first batches are passed over. */
 const goingOn = (task: Task, iteration: number): Task => ({
@@ -105,15 +122,13 @@ export const openResumePoints = Effect.fn("openResumePoints")(function* (
   let from = 0
   const point = yield* readPoint(folder)
   if (point?.key === key) {
-    const whole = yield* Effect.promise(() =>
-      Promise.all(Object.values(point.files).map((file) => isWhole(folder, file)))
-    )
-    if (whole.every(Boolean)) {
-      rows.push(...(yield* restore(folder, point)))
+    const restored = yield* Effect.result(restore(folder, point))
+    if (Result.isSuccess(restored)) {
+      rows.push(...restored.success)
       waits.push(...point.waitMillis)
       from = point.iteration
       notice(`${task.id}: goes on with iteration ${from} of ${total}`)
-    } else notice(`${task.id}: its resume point in ${folder} is damaged, so the epoch starts over`)
+    } else notice(`${task.id}: the epoch starts over, as its resume point cannot be used: ${restored.failure.message}`)
   }
 
   const write = (kind: keyof typeof kinds, iteration: number, batches: ReadonlyArray<RecordBatch>) =>
@@ -123,7 +138,7 @@ export const openResumePoints = Effect.fn("openResumePoints")(function* (
         Number.POSITIVE_INFINITY,
         Stream.fromIterable(batches)
       ),
-      (written) => written.map(({ file, ...rest }) => [kind, { path: file.slice(folder.length + 1), ...rest }] as const)
+      (written) => written.map(({ file, ...rest }) => [kind, { path: basename(file), ...rest }] as const)
     )
 
   const save = (iteration: number) =>

@@ -6,9 +6,9 @@ import { consistentDepths } from "#model/k-reciprocal.ts"
 import { Reranking, reranking } from "#model/reranking.ts"
 import { type Embedded, type QueryRanking, rankGallery, scores, squaredDistances } from "#model/retrieval.ts"
 import { type Inlet, ProgressListener, port, stage } from "#pipeline/stage.ts"
-import { batchOf, viewOf } from "#schemas/artifact.ts"
+import { viewOf } from "#schemas/artifact.ts"
 import { embeddings } from "#schemas/embeddings.ts"
-import { metrics, ranking } from "#schemas/metrics.ts"
+import { metrics, metricsBatch, ranking, rankingBatch } from "#schemas/metrics.ts"
 
 const PositiveInt = Schema.Int.check(Schema.isGreaterThan(0))
 
@@ -144,19 +144,7 @@ export const evaluateStage = stage({
           for (const kept of rankingRows(query, row, gallery, found, depth))
             rows.push({ ...kept, distance: own[kept.galleryRow]! })
         }
-        kept.push(
-          batchOf(
-            ranking,
-            {
-              query: rows.map((row) => row.query),
-              rank: Int32Array.from(rows, (row) => row.rank),
-              gallery: rows.map((row) => row.gallery),
-              distance: Float32Array.from(rows, (row) => row.distance),
-              match: rows.map((row) => row.match)
-            },
-            { depth }
-          )
-        )
+        kept.push(rankingBatch(rows, depth))
         progress({ done: end, total: query.image.length })
         yield* Effect.yieldNow
       }
@@ -165,12 +153,8 @@ export const evaluateStage = stage({
         const problem = "no query has a match on another camera in the gallery, so there is nothing to score"
         return yield* new RetrievalImpossible({ source: inputs.query.source, problem })
       }
-      const named = [["mAP", mAP], ...top.map((share, i) => [`top-${ranks[i]}`, share]), ["queries", queries]] as const
-      const summary = batchOf(
-        metrics,
-        { name: named.map(([name]) => String(name)), value: Float64Array.from(named, ([, value]) => Number(value)) },
-        {}
-      )
+      const shares = top.map((share, i) => [`top-${ranks[i]}`, share] as const)
+      const summary = metricsBatch([["mAP", mAP], ...shares, ["queries", queries]])
       return { metrics: Stream.make(summary), ranking: Stream.fromIterable(kept) }
     })
 })

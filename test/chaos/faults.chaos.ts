@@ -1,6 +1,15 @@
 /** What goes wrong around a run: a typed error, an intact run, and the bytes of an undisturbed one in the end. */
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -60,6 +69,25 @@ it("an artifact that is cut off under the run is named, and made again by the ne
   truncateSync(file, 1000)
   expect(failure(await going.ended)).toContain("decode/target-train/part-00000.arrow")
   await endsWhole("cut")
+})
+
+it("a resume point that is damaged is passed over aloud, and the epoch starts over", async () => {
+  const going = startMmt(home, "run", "tiny.yaml", "--out", "damaged", "--set", "train.checkpointEvery=1")
+  const folder = join(home, "damaged/train/epoch-002/resume")
+  while (!existsSync(join(folder, "point.json"))) await sleep(2)
+  going.child.kill("SIGKILL")
+  await going.ended
+  for (const name of readdirSync(folder).filter((path) => path.endsWith(".arrow"))) {
+    const bytes = readFileSync(join(folder, name))
+    bytes[bytes.length >> 1]! ^= 4
+    writeFileSync(join(folder, name), bytes)
+  }
+  const { code, err } = await run("damaged")
+  expect(code, err).toBe(0)
+  expect(err).toMatch(
+    /train\/epoch-002: the epoch starts over, as its resume point cannot be used: \S+\.arrow was changed/
+  )
+  expect(digests(join(home, "damaged"))).toEqual(expected)
 })
 
 it("a clock that jumps changes nothing", async () => {

@@ -17,7 +17,7 @@ import type { Source, Task } from "#pipeline/task-plan.ts"
 import { batchOf } from "#schemas/artifact.ts"
 import { embeddings } from "#schemas/embeddings.ts"
 import { images } from "#schemas/images.ts"
-import { metrics, ranking } from "#schemas/metrics.ts"
+import { metricsBatch, rankingBatch } from "#schemas/metrics.ts"
 import { centroids, pseudoLabels } from "#schemas/pseudo-labels.ts"
 import type { EmaUpdateParams } from "#stages/ema-update.ts"
 import type { TrainStepParams } from "#stages/train-step.ts"
@@ -127,22 +127,8 @@ const evaluated = (task: Task, params: Params, { sizes, vectors }: Drawing): Out
   const rows = rankedRows(query!, of("query"), gallery!, of("gallery"), depth)
   const named = scoresOfRows(rows, params.ranks as ReadonlyArray<number>)
   return {
-    metrics: [
-      batchOf(metrics, { name: named.map(([name]) => name), value: Float64Array.from(named, ([, value]) => value) }, {})
-    ],
-    ranking: [
-      batchOf(
-        ranking,
-        {
-          query: rows.map((row) => row.query),
-          rank: Int32Array.from(rows, (row) => row.rank),
-          gallery: rows.map((row) => row.gallery),
-          distance: Float32Array.from(rows, (row) => row.distance),
-          match: rows.map((row) => row.match)
-        },
-        { depth }
-      )
-    ]
+    metrics: [metricsBatch(named)],
+    ranking: [rankingBatch(rows, depth)]
   }
 }
 
