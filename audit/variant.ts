@@ -1,13 +1,13 @@
 /** Tasks of a run made by other settings, beside the run's own: what comes out otherwise, and what would follow from it. */
-
 import { createHash } from "node:crypto"
-import { mkdir, rename, rm } from "node:fs/promises"
+import { rename, rm } from "node:fs/promises"
 import { dirname, join, relative } from "node:path"
 import { Effect, Runtime, Schema } from "effect"
 import { readLabels } from "#audit/artifact-readers.ts"
 import { fileDifference } from "#audit/file-difference.ts"
 import { type OpenRun, openRun, placeOf } from "#audit/open-run.ts"
 import { folderBeside, RerunImpossible, withThreadsOf } from "#audit/rerun.ts"
+import { makeFolder } from "#data/make-folder.ts"
 import { type ClusterAgreement, clusterAgreement } from "#model/cluster-agreement.ts"
 import { WriteFailed } from "#pipeline/arrow-file.ts"
 import type { RunEvent } from "#pipeline/events.ts"
@@ -18,7 +18,7 @@ import { keptRunFile, type RunConfig, readRunFile } from "#pipeline/run-file.ts"
 import { metricValues } from "#pipeline/score.ts"
 import type { Override } from "#pipeline/settings.ts"
 import { changesSince, digestsOf, missingInput, stepRecords } from "#pipeline/state.ts"
-import type { Task } from "#pipeline/task-plan.ts"
+import { settingsOf, sourcesOf, type Task } from "#pipeline/task-plan.ts"
 import { artifacts } from "#schemas/artifacts.ts"
 
 /** The settings make no variant of the tasks. */
@@ -82,8 +82,6 @@ const variantName = (named: string, set: ReadonlyArray<Override>) => {
   return short === whole ? whole : `${short}-${createHash("sha256").update(whole).digest("hex").slice(0, 8)}`
 }
 
-const settingsOf = ({ steps }: Task) => canonical(steps.map(({ local: _, ...step }) => step))
-
 const refuseUnchanged = (tasks: ReadonlyArray<Task>, now: ReadonlyMap<string, Task>, id: string) => {
   const touched = tasks.filter((task) => {
     const own = now.get(task.id)
@@ -114,7 +112,7 @@ const variantOf = (run: OpenRun, id: string, tasks: ReadonlyArray<Task>, now: Re
     const digests = digestsOf(run.tasks)
     const missing = missingInput(task, digests)
     if (missing) return yield* impossible(`its input ${missing.task} is not done yet`)
-    for (const source of task.steps.flatMap(({ inputs }) => Object.values(inputs).flat()))
+    for (const source of sourcesOf(task))
       for (const file of run.tasks.get(source.task)!.outputs[source.port]!.files) {
         const problem = yield* Effect.promise(() => fileProblem(run.folder, file))
         if (problem !== undefined) return yield* impossible(`its input: ${problem}`)
@@ -180,10 +178,9 @@ const outputChange = (run: OpenRun, variant: OpenRun, id: string, port: string) 
 /** The tasks that take one of these ports, or what is made from it, in the order of the plan. */
 const downstreamOf = (tasks: ReadonlyArray<Task>, changed: ReadonlySet<string>) => {
   const affected = new Set<string>()
-  for (const { id, steps } of tasks) {
-    const sources = steps.flatMap(({ inputs }) => Object.values(inputs).flat())
-    if (sources.some(({ task, port }) => affected.has(task) || changed.has(`${task} ${port}`))) affected.add(id)
-  }
+  for (const one of tasks)
+    if (sourcesOf(one).some(({ task, port }) => affected.has(task) || changed.has(`${task} ${port}`)))
+      affected.add(one.id)
   return [...affected]
 }
 
@@ -216,7 +213,7 @@ export const makeVariant = Effect.fn("makeVariant")(function* (
   yield* writeManifest(out, made)
   yield* Effect.tryPromise({
     try: async () => {
-      await mkdir(dirname(folder), { recursive: true })
+      await makeFolder(dirname(folder))
       await rm(folder, { recursive: true, force: true })
       await rename(out, folder)
     },

@@ -23,7 +23,7 @@ import { relocated } from "#pipeline/run-file-layers.ts"
 import { lockRun } from "#pipeline/run-lock.ts"
 import { type PlannedTask, planRun } from "#pipeline/run-state.ts"
 import { runFileOf } from "#pipeline/score.ts"
-import type { Task } from "#pipeline/task-plan.ts"
+import { settingsOf, sourcesOf, type Task } from "#pipeline/task-plan.ts"
 import { tasksAt } from "#pipeline/task-selection.ts"
 
 /** The branch cannot be made: its point, its settings or its folder do not allow it. */
@@ -126,13 +126,11 @@ export const branchOf = (run: KeptRun, own: RunConfig, from: string, folder: str
 
 /** Tasks that the branch makes by other settings than the run, or from what such tasks make. */
 const touchedTasks = (tasks: ReadonlyArray<Task>, were: ReadonlyArray<Task>) => {
-  const before = new Map(were.map((task) => [task.id, canonical(task.steps.map(({ local: _, ...step }) => step))]))
+  const before = new Map(were.map((task) => [task.id, settingsOf(task)]))
   const touched = new Set<string>()
-  for (const { id, steps } of tasks) {
-    const sources = steps.flatMap(({ inputs }) => Object.values(inputs).flat())
-    const same = before.get(id) === canonical(steps.map(({ local: _, ...step }) => step))
-    if (!same || sources.some((source) => touched.has(source.task))) touched.add(id)
-  }
+  for (const task of tasks)
+    if (before.get(task.id) !== settingsOf(task) || sourcesOf(task).some((source) => touched.has(source.task)))
+      touched.add(task.id)
   return touched
 }
 

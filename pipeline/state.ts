@@ -16,7 +16,7 @@ import {
 } from "#pipeline/manifest.ts"
 import { mergedOver } from "#pipeline/settings.ts"
 import { type StageName, stageOf } from "#pipeline/stages.ts"
-import type { Source, Step, Task } from "#pipeline/task-plan.ts"
+import { type Source, type Step, sourcesOf, type Task } from "#pipeline/task-plan.ts"
 import type { DecodeParams } from "#stages/decode.ts"
 
 export type TaskState =
@@ -100,9 +100,7 @@ const stepRecord = (step: Step, index: number, digests: Digests, outer: Outer) =
 
 /** The first input of a task that is not there yet. */
 export const missingInput = (task: Task, digests: Digests): Source | undefined =>
-  task.steps
-    .flatMap((step) => Object.values(step.inputs).flat())
-    .find((source) => digests(source.task, source.port) === undefined)
+  sourcesOf(task).find((source) => digests(source.task, source.port) === undefined)
 
 /** What a task, whose inputs are there, is made by; `outer` says what comes from outside of the run. */
 export const stepRecords = (task: Task, digests: Digests, outer: Outer = outerInputs) =>

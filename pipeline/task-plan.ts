@@ -2,6 +2,7 @@
 import type { Augmentation } from "#data/augmentation.ts"
 import { random } from "#data/random.ts"
 import type { ModelConfig } from "#model/config.ts"
+import { canonical } from "#pipeline/manifest.ts"
 import type { RunConfig } from "#pipeline/run-file.ts"
 import type { Adapt } from "#pipeline/run-keys.ts"
 import type { StageName } from "#pipeline/stages.ts"
@@ -28,6 +29,13 @@ export interface Task {
   readonly phase: string
   readonly steps: ReadonlyArray<Step>
 }
+
+/** The output ports that a task takes in, step by step. */
+export const sourcesOf = ({ steps }: Task): ReadonlyArray<Source> =>
+  steps.flatMap(({ inputs }) => Object.values(inputs).flat())
+
+/** What a task is made by, as a text that is the same on any machine. */
+export const settingsOf = ({ steps }: Task): string => canonical(steps.map(({ local: _, ...step }) => step))
 
 /** The adaptation by the run file's `adapt`; every variant goes by its own name. */
 export const mainAdaptation = "mmt"

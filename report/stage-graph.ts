@@ -1,6 +1,6 @@
 /** The plan of a run as a graph of its kinds of tasks, each with its time. */
 import { planTasks } from "#pipeline/plan.ts"
-import type { Task } from "#pipeline/task-plan.ts"
+import { sourcesOf, type Task } from "#pipeline/task-plan.ts"
 import { escaped } from "#report/html.ts"
 import type { RunData } from "#report/run-data.ts"
 
@@ -19,8 +19,6 @@ export interface StageGroup {
   /** Groups, by their place in the list, that it takes inputs from and that no other of its inputs leads to. */
   readonly after: ReadonlyArray<number>
 }
-
-const sourcesOf = (task: Task) => task.steps.flatMap(({ inputs }) => Object.values(inputs).flat())
 
 /** By task, the stages that take its outputs. */
 const feedsOf = (tasks: ReadonlyArray<Task>) => {

@@ -1,7 +1,8 @@
 /** Writes images/, a data set in Market-1501's layout, for both sides: node decode-inputs.ts FOLDER [HEIGHT WIDTH] */
-import { mkdir, writeFile } from "node:fs/promises"
+import { writeFile } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import sharp from "sharp"
+import { makeFolder } from "#data/make-folder.ts"
 import { random } from "#data/random.ts"
 
 /** Training images, which are what is decoded: of Market-1501's size and quality where nothing else is asked for. */
@@ -30,7 +31,7 @@ const drawn = (index: number): Uint8Array => {
 
 const write = async (path: string, index: number) => {
   const file = join(folder, "images", path)
-  await mkdir(dirname(file), { recursive: true })
+  await makeFolder(dirname(file))
   await writeFile(
     file,
     await sharp(drawn(index), { raw: { height, width, channels: 3 } })
