@@ -6,6 +6,9 @@
 /** How many bytes may be lent at a time: what bounds the memory. */
 const mostBytes = 512 * 2 ** 20
 
+/** Milliseconds after which memory that nobody took again goes back to the system. */
+const idle = 5000
+
 /** Bytes of other memory that make it start; they are never touched, so the system gives nothing for them. */
 const calling = 80 * 2 ** 20
 
@@ -13,9 +16,16 @@ export class BatchMemory {
   readonly #most: number
   #free: Array<SharedArrayBuffer> = []
   #lent = 0
+  #uncalled = 0
+  #letGo: NodeJS.Timeout | undefined
   readonly #collected = new FinalizationRegistry<SharedArrayBuffer>((memory) => {
     this.drop(memory)
     this.#free.push(memory)
+    this.#letGo ??= setTimeout(() => {
+      this.#free = []
+      this.#letGo = undefined
+    }, idle).unref()
+    this.#letGo.refresh()
   })
 
   /** Lends up to `most` bytes. */
@@ -26,9 +36,12 @@ export class BatchMemory {
   /** Memory of so many bytes, of any content; undefined where as much is lent as may be, and the batch takes its own. */
   take(bytes: number): SharedArrayBuffer | undefined {
     if (this.#lent + bytes > this.#most) return undefined
-    // Shared memory, unlike other, never makes the collector look for garbage by itself: it is called at half of what may be lent.
-    const half = this.#most / 2
-    if (this.#lent < half && this.#lent + bytes >= half) new ArrayBuffer(calling)
+    // Shared memory, unlike other, never makes the collector look for garbage by itself: it is called each time that half of what may be lent was.
+    this.#uncalled += bytes
+    if (this.#uncalled >= this.#most / 2) {
+      new ArrayBuffer(calling)
+      this.#uncalled = 0
+    }
     this.#lent += bytes
     const free = this.#free.pop()
     return free?.byteLength === bytes ? free : new SharedArrayBuffer(bytes)

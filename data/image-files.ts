@@ -1,6 +1,6 @@
 /** Image files of any kind → RGB pixels of one size; and which files of a data set do not decode. */
 import { readFile } from "node:fs"
-import { cpus } from "node:os"
+import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { Effect, Schema } from "effect"
@@ -50,6 +50,9 @@ const isPlainJpeg = (file: Uint8Array) => {
   return ends && frame !== undefined && (frame.channels === 1 || frame.channels === 3) && frame.pixels <= mostPixels
 }
 
+/** Files that sharp decodes at a time. */
+const concurrency = availableParallelism() + 1
+
 /** Decodes any image file that sharp knows. */
 const decodeBySharp = (decoder: ImageDecoder, { path, content, place }: ImageFile) =>
   Effect.tryPromise({
@@ -81,7 +84,7 @@ export const decodeFiles = (
     const decoded = new Set(together ? plain : plain.filter((file) => decodes([file])))
     const others = files.filter((file) => !decoded.has(file))
     return Effect.map(
-      Effect.partition(others, (file) => decodeBySharp(decoder, file), { concurrency: cpus().length + 1 }),
+      Effect.partition(others, (file) => decodeBySharp(decoder, file), { concurrency }),
       ([, problems]) => problems
     )
   })

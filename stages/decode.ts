@@ -40,6 +40,9 @@ const decodeAll = (decoder: ImageDecoder, files: ReadonlyArray<ImageFile>) =>
 
 const rowsPerBatch = 256
 
+/** Of all splits: memory that another split was decoded to costs less than what the system has to give. */
+const memories = new BatchMemory()
+
 export const decodeStage = stage({
   name: "decode",
   version: 2,
@@ -57,7 +60,6 @@ export const decodeStage = stage({
       const decoder = yield* imageDecoder(tf, height, width)
       const bytes = height * width * 3
       let done = 0
-      const memories = new BatchMemory()
       const readFiles = (part: ReadonlyArray<readonly [row: number, entry: ImageEntry]>, pixels: Uint8Array) =>
         Effect.tryPromise({
           try: () =>

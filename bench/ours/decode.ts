@@ -25,11 +25,9 @@ const program = Effect.gen(function* () {
   const batches = Effect.map(decodeStage.run({}, params), (outlets) => outlets.images)
   // As the peer's data loader: each batch is taken and let go.
   const pass = Effect.scoped(Effect.flatMap(batches, Stream.runDrain))
-  const pixels = (yield* Effect.scoped(Effect.flatMap(batches, Stream.runCollect))).map(
-    (batch) => viewOf(images, batch).pixels
-  )
   const bytes = params.height * params.width * 3
-  const values = { "means of the channels": pixels.flatMap((part) => meansOf(part, bytes, 64)) }
+  const means = Stream.map(Stream.unwrap(batches), (batch) => meansOf(viewOf(images, batch).pixels, bytes, 64))
+  const values = { "means of the channels": (yield* Effect.scoped(Stream.runCollect(means))).flat() }
   const { tf } = yield* Session
   yield* serve(values, settingsOf(tf), (count) => Effect.repeat(pass, { times: count - 1 }))
 })

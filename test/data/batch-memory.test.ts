@@ -1,6 +1,6 @@
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
-import { describe, expect, it } from "vitest"
+import { describe, expect, it, onTestFinished, vi } from "vitest"
 import { BatchMemory } from "#data/batch-memory.ts"
 
 setFlagsFromString("--expose-gc")
@@ -13,7 +13,7 @@ const sentBack = (memory: SharedArrayBuffer) => structuredClone(memory)
 const settle = async () => {
   for (let i = 0; i < 3; i++) {
     collectGarbage()
-    await new Promise((resolve) => setTimeout(resolve, 10))
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
   }
 }
 
@@ -92,5 +92,25 @@ describe("BatchMemory", () => {
     const [next, ...more] = fill(memories, 24)
     expect(more).toEqual([])
     expect(taken).not.toContain(next)
+  })
+
+  it("keeps returned memory for five seconds, and lets it go then", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
+    onTestFinished(() => void vi.useRealTimers())
+    const memories = new BatchMemory(16 * 24)
+    const lendAndReturn = async () => {
+      const taken = fill(memories, 24)
+      for (const memory of taken) memories.returnAfter(sentBack(memory), memory)
+      await settle()
+      return new Set(taken)
+    }
+    const taken = await lendAndReturn()
+    vi.advanceTimersByTime(4_999)
+    expect(await lendAndReturn()).toEqual(taken)
+    vi.advanceTimersByTime(4_999)
+    const kept = await lendAndReturn()
+    expect(kept).toEqual(taken)
+    vi.advanceTimersByTime(5_000)
+    expect([...(await lendAndReturn())].filter((memory) => taken.has(memory))).toEqual([])
   })
 })
