@@ -29,13 +29,20 @@ const own = (name: string) => fileURLToPath(new URL(`addon/${name}`, import.meta
 export const sources = {
   tfjs_binding: [
     ...["tfjs_backend.cc", "tfjs_binding.cc"].map((name) => join(tfjsPackage, "binding", name)),
-    ...["normalisation.cc", "updates.cc", "resize.cc"].map(own)
+    ...["normalisation.cc", "updates.cc", "resize.cc", "greatest.cc"].map(own)
   ],
   preload: [own("preload.cc")]
 }
 
 /** What the sources include beside TensorFlow's and Node's headers. */
-const headers = ["kernel-api.h", "kernel.h", "normalisation-loops.h", "updates-loops.h", "resize-loops.h"].map(own)
+const headers = [
+  "kernel-api.h",
+  "kernel.h",
+  "normalisation-loops.h",
+  "updates-loops.h",
+  "resize-loops.h",
+  "greatest-loops.h"
+].map(own)
 
 /** Where tfjs-node looks for its addon; the installation puts a link to the cache there. */
 export const bindingLink = join(tfjsPackage, "lib", "napi-v8", "tfjs_binding.node")

@@ -143,8 +143,8 @@ export class Trace {
   }
 
   /**
-   * What comes out of a matrix product, or of the choice of the largest: that is known without them, and of large matrices they
-   * take long on zeros, too. Undefined of other ops, and of products whose leading axes differ.
+   * What comes out of a matrix product, of the choice of the largest or of a part of a tensor: that is known without them, and of
+   * large tensors they take long on zeros, too. Undefined of other ops, and of products whose leading axes differ.
    */
   #known(name: string, attributes: Array<OpAttribute>, inputs: Array<tfjs.TensorInfo>) {
     const value = (key: string) => attributes.find((attribute) => attribute.name === key)!.value
@@ -154,6 +154,10 @@ export class Trace {
     if (name === "BatchMatMulV2" && String(leading) === String(b.shape.slice(0, -2))) {
       const rows = a.shape.at(value("adj_x") ? -1 : -2)!
       return [{ id: -1, shape: [...leading, rows, b.shape.at(value("adj_y") ? -2 : -1)!], dtype: dtype() }]
+    }
+    if (name === "Slice" && !this.#symbolic.has(inputs[2]!.dataId)) {
+      const shape = [...(this.#backend.readSync(inputs[2]!.dataId) as Int32Array)]
+      if (!shape.includes(-1)) return [{ id: -1, shape, dtype: dtype() }]
     }
     if (name !== "TopKV2") return undefined
     const shape = [...a.shape.slice(0, -1), (this.#backend.readSync(b.dataId) as Int32Array)[0]!]

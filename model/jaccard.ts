@@ -10,7 +10,7 @@ import type { Points } from "#model/distance-blocks.ts"
 import { type EncodingSettings, rankLength } from "#model/k-reciprocal.ts"
 import { type RowStep, workOnRows } from "#model/k-reciprocal-worker.ts"
 import { nearestCandidates } from "#model/neighbours.ts"
-import { emptyLists, type NormedPoints, squaredNorms } from "#model/rank-lists.ts"
+import { emptyLists, type NormedPoints } from "#model/rank-lists.ts"
 import { joined, mirrored, type SparseRows, transposed } from "#model/sparse-rows.ts"
 
 /** Threads that share the rows; they change no result. */
@@ -71,13 +71,11 @@ const rowWork = (rows: number) =>
     return sideBySide
   })
 
-/** Copies into memory that threads can share. */
+/** Copies into memory that threads can share, with room for the norms. */
 const shared = (points: Points): NormedPoints => {
   const values = new Float32Array(new SharedArrayBuffer(points.values.byteLength))
   values.set(points.values)
-  const norms = new Float64Array(new SharedArrayBuffer(8 * points.rows))
-  squaredNorms(points, norms)
-  return { ...points, values, norms }
+  return { ...points, values, norms: new Float64Array(new SharedArrayBuffer(8 * points.rows)) }
 }
 
 /** Points encoded by their neighbours. */
@@ -97,8 +95,9 @@ const encode = (tf: TensorFlow, given: Points, settings: EncodingSettings, work:
     const length = Math.min(rows, rankLength(settings))
     const scaled = settings.encoding === "official"
     const wanted = Math.min(rows, length + spare)
-    const candidates = yield* nearestCandidates(tf, given, wanted, scaled, (done) => onShare(done / rows))
+    const candidates = yield* nearestCandidates(tf, given, wanted, scaled, onShare)
     const points = shared(given)
+    yield* work({ step: "norms", points })
     const lists = emptyLists(rows, length)
     yield* work({ step: "rank", points, candidates, lists })
     const own = yield* work({ step: "encode", points, lists, settings })

@@ -1,10 +1,11 @@
 /** The worker thread of k-reciprocal encoding: one step of it on some rows. */
 import { averageRows, type EncodingSettings, encodeRows, jaccardRows } from "#model/k-reciprocal.ts"
-import { type NormedPoints, type RankLists, rankRows } from "#model/rank-lists.ts"
+import { type NormedPoints, normRows, type RankLists, rankRows } from "#model/rank-lists.ts"
 import type { SparsePart, SparseRows } from "#model/sparse-rows.ts"
 
-/** What a step reads, all of it in shared memory; `rank` fills the lists that it is given. */
+/** What a step reads, all of it in shared memory; `norms` and `rank` fill in what they are given. */
 export type RowStep =
+  | { readonly step: "norms"; readonly points: NormedPoints }
   | {
       readonly step: "rank"
       readonly points: NormedPoints
@@ -33,9 +34,12 @@ export interface RowJob {
 
 const nothing: SparsePart = { lengths: new Int32Array(0), columns: new Int32Array(0), values: new Float32Array(0) }
 
-/** The rows that a step makes; none of `rank`. */
+/** The rows that a step makes; none of `norms` and `rank`. */
 export const workOnRows = ({ work, from, to }: RowJob): SparsePart => {
   switch (work.step) {
+    case "norms":
+      normRows(work.points, from, to)
+      return nothing
     case "rank":
       rankRows(work.points, work.candidates, work.lists, from, to)
       return nothing

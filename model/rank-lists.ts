@@ -41,8 +41,9 @@ const dot = (own: Float64Array, values: Float32Array, start: number): number => 
   return a + b + (c + d)
 }
 
-export const squaredNorms = ({ values, rows, dimension }: Points, norms: Float64Array): void => {
-  for (let row = 0; row < rows; row++) {
+/** Fills in the norms of rows. */
+export const normRows = ({ values, dimension, norms }: NormedPoints, from: number, to: number): void => {
+  for (let row = from; row < to; row++) {
     const own = new Float64Array(values.subarray(row * dimension, (row + 1) * dimension))
     norms[row] = dot(own, values, row * dimension)
   }
