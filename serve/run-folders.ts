@@ -62,14 +62,22 @@ export const isRun = (folder: string) => Effect.promise(() => isFile(join(folder
 /** Files of a run that are read beside its artifacts. */
 const ownFiles = ["run.yaml", "manifest.json", "events.jsonl", "progress.json", "audit.json"]
 
+/** Run files that were found to be whole, by path; a state of one that is known is not read again. */
+const wholeRunFiles = new Map<string, string>()
+
 /** Fails where a run's own files are links, or its run file takes in others: one that a run keeps is whole. */
 export const checkOwnFiles = (folder: string): Effect.Effect<void, OutsideRun> =>
   Effect.tryPromise({
     try: async () => {
       for (const path of ownFiles)
         if ((await lstat(join(folder, path)).catch(() => undefined))?.isFile() === false) throw path
-      const text = await readFile(join(folder, "run.yaml"), "utf8").catch(() => "")
+      const runFile = join(folder, "run.yaml")
+      const found = await lstat(runFile).catch(() => undefined)
+      const state = `${found?.ino} ${found?.size} ${found?.ctimeMs}`
+      if (wholeRunFiles.get(runFile) === state) return
+      const text = await readFile(runFile, "utf8").catch(() => "")
       if (Object.hasOwn(Object(parse(text, { logLevel: "silent" }) as unknown), "extends")) throw "run.yaml"
+      wholeRunFiles.set(runFile, state)
     },
     catch: (cause) => new OutsideRun({ folder, path: typeof cause === "string" ? cause : "run.yaml" })
   })

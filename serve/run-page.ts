@@ -26,7 +26,7 @@ export interface SeenRun {
 }
 
 /** While a run goes on its page is drawn for at most this share of the time of one core. */
-const share = 1 / 50
+const share = 1 / 100
 
 const block = (id: string, body: Html | "" | undefined): Part => ({ id, html: html`<div id="${id}">${body}</div>` })
 
@@ -79,7 +79,7 @@ const drawnSections = (seen: SeenRun, data: ChartData): ReadonlyArray<LiveSectio
   ]
 }
 
-/** The sections of what is read, as they were drawn: to draw them each second would take most of what a page costs. */
+/** The sections of what is read, as they were drawn: to draw them at each look would take most of what a page costs. */
 const drawn = new WeakMap<ChartData, { readonly key: string; readonly sections: ReadonlyArray<LiveSection> }>()
 
 /** The sections of the page with their parts. */

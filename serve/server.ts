@@ -28,8 +28,8 @@ export class PortTaken extends Schema.TaggedError<PortTaken>()("PortTaken", {
   }
 }
 
-/** How often a run and the list of runs are looked at, while a page shows them. */
-const everyMillis = { run: 1000, list: 2000 } as const
+/** How often a run or the list of runs is looked at, while a page shows it. */
+const everyMillis = 2000
 
 /** So long a run is known on after its last page is gone, for one that is loaded again. */
 const idle = "15 seconds"
@@ -63,7 +63,7 @@ const watchedRun = Effect.fnUntraced(function* (folder: string) {
     seen = now
     return partsOf(now)
   })
-  const page = yield* livePage(render, everyMillis.run)
+  const page = yield* livePage(render, everyMillis)
   return { page, seen: () => seen! }
 })
 
@@ -93,7 +93,7 @@ const addRoutes = Effect.fnUntraced(function* (router: HttpRouter.HttpRouter, ro
   const figures = yield* Figures
   const watched = yield* RcMap.make({ lookup: watchedRun, idleTimeToLive: idle })
   const list = yield* RcMap.make({
-    lookup: (_: "list") => livePage(runListWatcher(root), everyMillis.list),
+    lookup: (_: "list") => livePage(runListWatcher(root), everyMillis),
     idleTimeToLive: idle
   })
 
