@@ -9,6 +9,7 @@ import { viewOf } from "#schemas/artifact.ts"
 import { embeddings } from "#schemas/embeddings.ts"
 import { centroids } from "#schemas/pseudo-labels.ts"
 import { serve } from "../side.ts"
+import { settingsOf } from "./settings.ts"
 
 const [folder] = process.argv.slice(2) as [string]
 
@@ -28,9 +29,7 @@ const program = Effect.gen(function* () {
     yield* kmeans(tf, points, start, options)
   })
   const found = { labels: [...labels], inertia: [inertia], iterations: [iterations] }
-  yield* serve(found, `mmt, TensorFlow ${tf.version["tfjs-node"] ?? ""}`, (count) =>
-    Effect.repeat(clustering, { times: count - 1 })
-  )
+  yield* serve(found, settingsOf(tf), (count) => Effect.repeat(clustering, { times: count - 1 }))
 })
 
 NodeRuntime.runMain(program.pipe(Effect.scoped, Effect.provide(Session.layer)))
