@@ -36,7 +36,8 @@ export class BatchMemory {
   /** Memory of so many bytes, of any content; undefined where as much is lent as may be, and the batch takes its own. */
   take(bytes: number): SharedArrayBuffer | undefined {
     if (this.#lent + bytes > this.#most) return undefined
-    // Shared memory, unlike other, never makes the collector look for garbage by itself: it is called each time that half of what may be lent was.
+    // Shared memory, unlike other, never makes the collector look for garbage by itself: it is called each time that
+    // another half of what may be lent is lent.
     this.#uncalled += bytes
     if (this.#uncalled >= this.#most / 2) {
       new ArrayBuffer(calling)

@@ -14,36 +14,35 @@ export interface Greatest {
 }
 
 /**
- * The `count` greatest values of each row of a matrix, and of each column where floors are given for them. A value at or below
- * the floor of its list may be missing there: floors [rows] and [columns] spare the work on what is not wanted any more.
+ * The `count` greatest values of each row of a matrix and of each column. A value at or below the floor of its list may be missing
+ * there: floors [rows] and [columns] spare the work on what is not wanted any more.
  */
 export type GreatestOf = (
   tf: TensorFlow,
   matrix: tfjs.Tensor2D,
   count: number,
-  rowFloors: tfjs.Tensor1D,
-  columnFloors: tfjs.Tensor1D | undefined
-) => { readonly rows: Greatest; readonly columns: Greatest | undefined }
+  floors: { readonly rows: tfjs.Tensor1D; readonly columns: tfjs.Tensor1D }
+) => { readonly rows: Greatest; readonly columns: Greatest }
 
 export const greatestOf: GreatestOf = (tf, ...given) =>
   (backendOf(tf).isUsingGpuDevice ? composedGreatest : fusedGreatest)(tf, ...given)
 
 /** By the CPU's own op. */
-export const fusedGreatest: GreatestOf = (tf, matrix, count, rowFloors, columnFloors) => {
-  const attributes = { count: { int: count }, with_columns: { bool: columnFloors !== undefined } }
-  const inputs = [matrix, rowFloors, columnFloors ?? tf.tensor1d([], "float32")]
-  const [values, indices, byColumn, ofColumns] = runOp(tf, "MmtGreatest", attributes, inputs, 4) as Array<tfjs.Tensor2D>
+export const fusedGreatest: GreatestOf = (tf, matrix, count, floors) => {
+  const inputs = [matrix, floors.rows, floors.columns]
+  const found = runOp(tf, "MmtGreatest", { count: { int: count } }, inputs, 4) as Array<tfjs.Tensor2D>
+  const [rowValues, rowIndices, columnValues, columnIndices] = found
   return {
-    rows: { values: values!, indices: indices! },
-    columns: columnFloors && { values: byColumn!, indices: ofColumns! }
+    rows: { values: rowValues!, indices: rowIndices! },
+    columns: { values: columnValues!, indices: columnIndices! }
   }
 }
 
 /** By tfjs's ops, on any device; all that it finds is given, whatever the floors are. */
-export const composedGreatest: GreatestOf = (tf, matrix, count, _, columnFloors) => {
+export const composedGreatest: GreatestOf = (tf, matrix, count) => {
   const lists = (of: tfjs.Tensor2D): Greatest => {
     const { values, indices } = tf.topk(of, count, true)
     return { values, indices: indices as tfjs.Tensor2D }
   }
-  return { rows: lists(matrix), columns: columnFloors && lists(tf.transpose(matrix)) }
+  return { rows: lists(matrix), columns: lists(tf.transpose(matrix)) }
 }

@@ -50,14 +50,15 @@ const farthestOf = (tf: TensorFlow, nearness: tfjs.Tensor2D) => {
 
 const lanes = Array.from({ length: sideBySide }, (_, lane) => String(lane))
 
-/** The search in a pair of blocks: for the rows of the one among those of the other, and the other way round unless both are one. */
+const sides = ["rows", "columns"] as const
+
+/** The search in a pair of blocks: for the points of the one, the rows, among those of the other, the columns, and the other way round. */
 const search = (
   tf: TensorFlow,
   points: tfjs.Tensor2D,
   height: number,
   count: number,
-  withFarthest: boolean,
-  isPair: boolean
+  withFarthest: boolean
 ): StepSpec => {
   const width = points.shape[1]
   const block = (start: tfjs.Tensor) => {
@@ -67,17 +68,11 @@ const search = (
   }
   /** With its last columns exchanged, so that its product with another block is xy − ‖x‖²/2 − ‖y‖²/2. */
   const exchanged = (x: tfjs.Tensor2D) => {
-    const column = (at: number) => tf.slice<tfjs.Rank.R2, tfjs.Tensor2D>(x, [0, at], [height, 1])
-    return tf.concat(
-      [tf.slice<tfjs.Rank.R2, tfjs.Tensor2D>(x, [0, 0], [height, width - 2]), column(width - 1), column(width - 2)],
-      1
-    )
+    const part = (at: number, columns: number) => tf.slice<tfjs.Rank.R2, tfjs.Tensor2D>(x, [0, at], [height, columns])
+    return tf.concat([part(0, width - 2), part(width - 1, 1), part(width - 2, 1)], 1)
   }
-  const named = (side: string, tensors: object) =>
-    Object.entries(tensors).map(([name, tensor]) => [`${side} ${name}`, tensor as tfjs.Tensor] as const)
-  const sides = isPair ? (["one", "other"] as const) : (["one"] as const)
   const inputs = lanes.flatMap((lane) =>
-    ["one", "other"].flatMap((side) => [
+    sides.flatMap((side) => [
       [`${lane} ${side} start`, { shape: [2], dtype: "int32" }] as const,
       [`${lane} ${side} floors`, { shape: [height], dtype: "float32" }] as const
     ])
@@ -86,16 +81,19 @@ const search = (
     inputs: Object.fromEntries(inputs),
     step: (given) => {
       const outputs = lanes.flatMap((lane) => {
-        const [one, other] = [block(given[`${lane} one start`]!), block(given[`${lane} other start`]!)]
-        const nearness: tfjs.Tensor2D = tf.matMul(exchanged(one), other, false, true)
-        const floors = (side: string) => given[`${lane} ${side} floors`] as tfjs.Tensor1D
-        const greatest = greatestOf(tf, nearness, count, floors("one"), isPair ? floors("other") : undefined)
-        const nearest = { one: greatest.rows, other: greatest.columns }
+        const of = <T extends tfjs.Tensor>(what: string) => given[`${lane} ${what}`] as T
+        const nearness: tfjs.Tensor2D = tf.matMul(
+          exchanged(block(of("rows start"))),
+          block(of("columns start")),
+          false,
+          true
+        )
+        const floors = { rows: of<tfjs.Tensor1D>("rows floors"), columns: of<tfjs.Tensor1D>("columns floors") }
+        const nearest = greatestOf(tf, nearness, count, floors)
         return sides.flatMap((side) => {
-          const found = named(`${lane} ${side}`, nearest[side]!)
-          if (!withFarthest) return found
-          const ofSide = side === "one" ? nearness : (tf.transpose(nearness) as tfjs.Tensor2D)
-          return [...found, ...named(`${lane} ${side}`, farthestOf(tf, ofSide))]
+          const ofSide = () => (side === "rows" ? nearness : (tf.transpose(nearness) as tfjs.Tensor2D))
+          const found = { ...nearest[side], ...(withFarthest && farthestOf(tf, ofSide())) }
+          return Object.entries(found).map(([name, tensor]) => [`${lane} ${side} ${name}`, tensor] as const)
         })
       })
       return Object.fromEntries(outputs)
@@ -113,30 +111,26 @@ export const nearestCandidates = Effect.fn("nearestCandidates")(function* (
 ) {
   const { rows } = points
   const height = heightOf(rows)
-  const blocks = Math.ceil(rows / height)
+  const blocks = Array.from({ length: Math.ceil(rows / height) }, (_, block) => block)
   const variable = yield* Effect.acquireRelease(
-    Effect.sync(() => declarePoints(tf, points, blocks * height)),
+    Effect.sync(() => declarePoints(tf, points, blocks.length * height)),
     (declared) => Effect.sync(() => tf.dispose(declared))
   )
   const perBlock = Math.min(count, height)
-  const searchIn = (isPair: boolean) =>
-    search(tf, variable as tfjs.Tensor as tfjs.Tensor2D, height, perBlock, withFarthest, isPair)
-  const program = yield* compile(tf, [variable], { itself: searchIn(false), pair: searchIn(true) })
+  const program = yield* compile(tf, [variable], {
+    search: search(tf, variable as tfjs.Tensor as tfjs.Tensor2D, height, perBlock, withFarthest)
+  })
   program.load([variable])
   const lists = new CandidateLists(rows, count, withFarthest)
-  let done = 0
-  const searchPairs = (step: "itself" | "pair", pairs: ReadonlyArray<Pair>) => {
+  const searchPairs = (pairs: ReadonlyArray<Pair>) => {
     const inputs = lanes.flatMap((lane, at) =>
       // Where a lane has nothing to do it repeats another's pair.
-      (pairs[at] ?? pairs[0]!).flatMap((block, of) => {
-        const side = `${lane} ${of === 0 ? "one" : "other"}`
-        return [
-          [`${side} start`, Int32Array.of(block * height, 0)] as const,
-          [`${side} floors`, lists.floors(block * height, height)] as const
-        ]
-      })
+      (pairs[at] ?? pairs[0]!).flatMap((block, side) => [
+        [`${lane} ${sides[side]} start`, Int32Array.of(block * height, 0)] as const,
+        [`${lane} ${sides[side]} floors`, lists.floors(block * height, height)] as const
+      ])
     )
-    const outputs = program.run(step, Object.fromEntries(inputs))
+    const outputs = program.run("search", Object.fromEntries(inputs))
     const found = (side: string) =>
       ({
         count: perBlock,
@@ -146,22 +140,17 @@ export const nearestCandidates = Effect.fn("nearestCandidates")(function* (
         farthest: outputs[`${side} farthest`]
       }) as Found
     for (const [at, [one, other]] of pairs.entries()) {
-      lists.add(one * height, other * height, found(`${at} one`))
-      if (step === "pair") lists.add(other * height, one * height, found(`${at} other`))
-      done += step === "pair" ? 2 : 1
+      lists.add(one * height, other * height, found(`${at} rows`))
+      // Of a block with itself both sides are the same.
+      if (one !== other) lists.add(other * height, one * height, found(`${at} columns`))
     }
-    onShare(done / blocks ** 2)
   }
-  const all = Array.from({ length: blocks }, (_, block) => block)
-  const pairs = {
-    // First, since what is near within a block spares work on all others.
-    itself: all.map((block): Pair => [block, block]),
-    pair: all.flatMap((block) => all.slice(block + 1).map((other): Pair => [block, other]))
+  // Blocks with themselves come first: what is near there spares work on all others.
+  const pairs = blocks.flatMap((apart) => blocks.slice(apart).map((other): Pair => [other - apart, other]))
+  for (let at = 0; at < pairs.length; at += sideBySide) {
+    searchPairs(pairs.slice(at, at + sideBySide))
+    onShare(Math.min(1, (at + sideBySide) / pairs.length))
+    yield* Effect.yieldNow
   }
-  for (const step of ["itself", "pair"] as const)
-    for (let at = 0; at < pairs[step].length; at += sideBySide) {
-      searchPairs(step, pairs[step].slice(at, at + sideBySide))
-      yield* Effect.yieldNow
-    }
   return lists
 }, Effect.scoped)

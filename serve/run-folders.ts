@@ -69,11 +69,12 @@ const wholeRunFiles = new Map<string, string>()
 export const checkOwnFiles = (folder: string): Effect.Effect<void, OutsideRun> =>
   Effect.tryPromise({
     try: async () => {
-      for (const path of ownFiles)
-        if ((await lstat(join(folder, path)).catch(() => undefined))?.isFile() === false) throw path
+      const found = await Promise.all(ownFiles.map((path) => lstat(join(folder, path)).catch(() => undefined)))
+      const foreign = found.findIndex((file) => file?.isFile() === false)
+      if (foreign >= 0) throw ownFiles[foreign]
       const runFile = join(folder, "run.yaml")
-      const found = await lstat(runFile).catch(() => undefined)
-      const state = `${found?.ino} ${found?.size} ${found?.ctimeMs}`
+      const { ino, size, ctimeMs } = found[ownFiles.indexOf("run.yaml")] ?? {}
+      const state = `${ino} ${size} ${ctimeMs}`
       if (wholeRunFiles.get(runFile) === state) return
       const text = await readFile(runFile, "utf8").catch(() => "")
       if (Object.hasOwn(Object(parse(text, { logLevel: "silent" }) as unknown), "extends")) throw "run.yaml"

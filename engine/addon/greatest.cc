@@ -2,6 +2,8 @@
 // the greatest takes as long as half the matrix product before it, and for the columns it needs the matrix on its side.
 #include <algorithm>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "kernel.h"
 
@@ -25,31 +27,28 @@ namespace avx2 {
 
 struct GreatestOp {
   int64_t count;
-  bool with_columns;
-  explicit GreatestOp(Attributes a) : count(a.Int("count")), with_columns(a.Bool("with_columns")) {}
+  explicit GreatestOp(Attributes a) : count(a.Int("count")) {}
 
   void operator()(Call &call) const {
     constexpr float kLeast = -std::numeric_limits<float>::infinity();
     const auto dims = call.Dims(0);
     if (dims.size() != 2 || count < 1) return call.Fail("expected a matrix, and lists of at least one value");
-    const int64_t height = dims[0], width = dims[1], columns = with_columns ? width : 0;
+    const int64_t height = dims[0], width = dims[1];
     const Tensor matrix = call.Input(0), row_floors = call.Input(1), column_floors = call.Input(2);
     if (!call.ok()) return;
-    if (Size(row_floors) != height || Size(column_floors) != columns)
-      return call.Fail("expected a floor for each row, and for each column whose values are asked for");
+    if (Size(row_floors) != height || Size(column_floors) != width)
+      return call.Fail("expected a floor for each row and for each column");
     const Tensor row_values = call.Output(0, {height, count}), row_indices = call.Output(1, {height, count}, {}, TF_INT32);
-    const Tensor column_values = call.Output(2, {columns, count}),
-                 column_indices = call.Output(3, {columns, count}, {}, TF_INT32);
+    const Tensor column_values = call.Output(2, {width, count}),
+                 column_indices = call.Output(3, {width, count}, {}, TF_INT32);
     if (!call.ok()) return;
     const Lists by_row = {Data(row_values), Data<int32_t>(row_indices)};
     const Lists by_column = {Data(column_values), Data<int32_t>(column_indices)};
-    for (const auto &[lists, of] : {std::pair(by_row, height), std::pair(by_column, columns)}) {
+    for (const auto &[lists, of] : {std::pair(by_row, height), std::pair(by_column, width)}) {
       std::fill_n(lists.values, of * count, kLeast);
       std::fill_n(lists.indices, of * count, -1);
     }
-    // No value is above the floor of a column that is not asked for.
-    std::vector<float> floors(width, -kLeast);
-    std::copy_n(Data(column_floors), columns, floors.begin());
+    std::vector<float> floors(Data(column_floors), Data(column_floors) + width);
     const auto run = HasAvx2() ? avx2::Greatest : plain::Greatest;
     run(Data(matrix), height, width, count, Data(row_floors), by_row, floors.data(), by_column);
   }
@@ -58,7 +57,7 @@ struct GreatestOp {
 [[maybe_unused]] const bool registered = [] {
   Register<GreatestOp>("MmtGreatest", {"matrix", "row_floors", "column_floors"},
                        {"row_values", "row_indices: int32", "column_values", "column_indices: int32"},
-                       {"count: int", "with_columns: bool"}, ShapesLike<-1, -1, -1, -1>);
+                       {"count: int"}, ShapesLike<-1, -1, -1, -1>);
   return true;
 }();
 

@@ -41,8 +41,8 @@ const above = ({ values, indices }: Greatest, floor: number) => {
 const found = (tf: SessionShape["tf"], greatest: GreatestOf, { height, width, values, count, floor }: Case) => {
   const floors = (of: number) => tf.fill<typeof tf.Rank.R1>([of], floor) as ReturnType<typeof tf.tensor1d>
   const matrix = tf.tensor2d([...values], [height, width], "float32")
-  const { rows, columns } = greatest(tf, matrix, count, floors(height), floors(width))
-  return { rows: above(rows, floor), columns: above(columns!, floor) }
+  const { rows, columns } = greatest(tf, matrix, count, { rows: floors(height), columns: floors(width) })
+  return { rows: above(rows, floor), columns: above(columns, floor) }
 }
 
 describe("the greatest values of rows and columns", () => {
@@ -60,29 +60,26 @@ describe("the greatest values of rows and columns", () => {
   it("fill the rest of a list with −∞ where no more are above its floor", () =>
     withSession(({ tf }) => {
       const matrix = tf.tensor2d([1, 5, 3, 2, 9, 4], [2, 3])
-      const { rows, columns } = fusedGreatest(tf, matrix, 3, tf.tensor1d([2, 9]), tf.tensor1d([0, 5, 9]))
+      const floors = { rows: tf.tensor1d([2, 9]), columns: tf.tensor1d([0, 5, 9]) }
+      const { rows, columns } = fusedGreatest(tf, matrix, 3, floors)
       const none = Number.NEGATIVE_INFINITY
       expect(rows.values.arraySync()).toEqual([
         [5, 3, none],
         [none, none, none]
       ])
-      expect(columns!.values.arraySync()).toEqual([
+      expect(columns.values.arraySync()).toEqual([
         [2, 1, none],
         [9, none, none],
         [none, none, none]
       ])
     }))
 
-  it("are of the rows alone where no floors are given for the columns", () =>
-    withSession(({ tf }) => {
-      const { rows, columns } = fusedGreatest(tf, tf.tensor2d([1, 5, 3], [1, 3]), 2, tf.tensor1d([0]), undefined)
-      expect(rows.indices.arraySync()).toEqual([[1, 2]])
-      expect(columns).toBeUndefined()
-    }))
-
   it("refuse floors of another number, without an end of the process", () =>
     withSession(({ tf }) => {
-      const floors = tf.tensor1d([0, 0, 0])
-      expect(() => fusedGreatest(tf, tf.zeros([2, 3]), 1, floors, floors)).toThrow("expected a floor for each row")
+      const [two, three] = [tf.tensor1d([0, 0]), tf.tensor1d([0, 0, 0])]
+      const of = (rows: typeof two, columns: typeof two) => () =>
+        fusedGreatest(tf, tf.zeros([2, 3]), 1, { rows, columns })
+      for (const wrong of [of(three, three), of(two, two)])
+        expect(wrong).toThrow("expected a floor for each row and for each column")
     }))
 })
