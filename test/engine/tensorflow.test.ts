@@ -40,6 +40,13 @@ describe("loadTensorFlow", () => {
     expect(stderr).toContain("oneDNN custom operations are on")
   })
 
+  it("takes oneDNN's kernels on every CPU, unless TF_ENABLE_ONEDNN_OPTS says otherwise", () => {
+    const log = (environment: Record<string, string>) =>
+      runNode([convolution], { TF_CPP_MIN_LOG_LEVEL: "0", ...environment }).stderr
+    expect(log({})).toContain("oneDNN custom operations are on")
+    expect(log({ TF_ENABLE_ONEDNN_OPTS: "0" })).not.toContain("oneDNN custom operations are on")
+  })
+
   it("gives standard error back after it loaded", () => {
     const { stderr } = runModule('Effect.runSync(loadTensorFlow()); process.stderr.write("still here")')
     expect(stderr).toBe("still here")
