@@ -13,10 +13,17 @@ export const conv2d = (
   stride: number,
   padding: number
 ): tfjs.Tensor4D => {
+  if (padding === 0 && kernel.shape[0] === 1 && stride > 1) return tf.conv2d(everyNth(tf, x, stride), kernel, 1, "valid")
   if (padding === 0) return tf.conv2d(x, kernel, stride, "valid")
   if (stride === 1 && kernel.shape[0] === 2 * padding + 1) return tf.conv2d(x, kernel, 1, "same")
   return tf.conv2d(padded(tf, x, padding, 0), kernel, stride, "valid")
 }
+
+/**
+ * Every nth pixel of every nth row. A 1×1 convolution takes no other; given them alone, it keeps clear of oneDNN's gradient by
+ * a strided 1×1 kernel, which on a CPU without AVX-512 writes beside its memory where there are less than 8 channels.
+ */
+const everyNth = (tf: TensorFlow, x: tfjs.Tensor4D, n: number): tfjs.Tensor4D => tf.avgPool(x, 1, n, "valid")
 
 /** Max pooling of a square window; the border is padded with the lowest float, as PyTorch's MaxPool2d does. */
 export const maxPool2d = (

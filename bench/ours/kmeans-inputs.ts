@@ -22,7 +22,9 @@ const zeros = (length: number) => new Int32Array(length)
 const program = Effect.gen(function* () {
   const { tf } = yield* Session
   const values = clusteredFeatures(rows, dimension, identities, 2)
-  const start = yield* kmeansPlusPlus(tf, { values, rows, dimension }, classes, 1)
+  // Of seeds 1 to 9 the one in whose iterations no image is as near to two centroids as rounding: by 1.5e-6 of the distance at
+  // least, so that every machine comes to the same labels.
+  const start = yield* kmeansPlusPlus(tf, { values, rows, dimension }, classes, 4)
   const image = Array.from({ length: rows }, (_, row) => `${row}.jpg`)
   const features = batchOf(embeddings, { image, person: zeros(rows), camera: zeros(rows), embedding: values }, {})
   const label = Int32Array.from({ length: classes }, (_, i) => i)
