@@ -13,7 +13,8 @@ export const conv2d = (
   stride: number,
   padding: number
 ): tfjs.Tensor4D => {
-  if (padding === 0 && kernel.shape[0] === 1 && stride > 1) return tf.conv2d(everyNth(tf, x, stride), kernel, 1, "valid")
+  if (padding === 0 && kernel.shape[0] === 1 && stride > 1)
+    return tf.conv2d(everyNth(tf, x, stride), kernel, 1, "valid")
   if (padding === 0) return tf.conv2d(x, kernel, stride, "valid")
   if (stride === 1 && kernel.shape[0] === 2 * padding + 1) return tf.conv2d(x, kernel, 1, "same")
   return tf.conv2d(padded(tf, x, padding, 0), kernel, stride, "valid")
