@@ -42,6 +42,8 @@ export interface NetworksShape {
   readonly names: () => ReadonlyArray<string>
   /** Replaces all networks by those of a checkpoint's record batches; the optimizer is theirs or gone. */
   readonly load: (batches: ReadonlyArray<RecordBatch>, source: string) => Effect.Effect<void, CheckpointInvalid>
+  /** Frees all networks and their optimizer. */
+  readonly discard: () => void
   /** A network with weights drawn from a seed, but for those that are given. */
   readonly create: (
     name: string,
@@ -163,10 +165,7 @@ const makeNetworks = (session: SessionShape): NetworksShape => {
     )
     for (const [name, tensors] of loaded) problems.push(...tensorProblems(name, config, tensors))
     if (problems.length > 0) return yield* new CheckpointInvalid({ source, problems })
-    session.free("")
-    networks.clear()
-    adam = undefined
-    shape.trainer = undefined
+    shape.discard()
     for (const [name, tensors] of loaded) add(name, config, tensors)
     savedMoments = { step: metadata[0]!.optimizerStep ?? 0, of: momentsIn(loaded) }
     shape.teacherStep = metadata[0]!.teacherStep ?? 0
@@ -219,6 +218,13 @@ const makeNetworks = (session: SessionShape): NetworksShape => {
           : Effect.fail(new NetworkMissing({ network: name, present: [...networks.keys()] }))
       }),
     load,
+    discard: () => {
+      session.free("")
+      networks.clear()
+      adam = undefined
+      savedMoments = undefined
+      shape.trainer = undefined
+    },
     create: (name, config, classes, seed, given = new Map()) =>
       add(name, config, new Map([...initialTensors(config, classes, seed), ...given])),
     copy: (from, name) => add(name, from.config, from.read()),

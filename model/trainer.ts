@@ -1,6 +1,6 @@
 /**
  * Training steps on a set of networks, each one call of a compiled graph (or run op by op): the optimizer's step on a
- * batch, and the mean teachers' update. While it trains, the graph's session has the values of all variables.
+ * batch, and the mean teachers' update. While it trains, the graph's session alone has the values of all variables.
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Effect } from "effect"
@@ -142,19 +142,27 @@ export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: T
   Effect.gen(function* () {
     const variables = variablesOf(spec)
     const moments = momentsOf(spec)
+    const own = variables.slice(0, -moments.length)
+    const program = yield* programs.of(programKey(spec), compile(tf, variables, stepsOf(tf, spec)), programFamily(spec))
+    const count = stepCount(spec)
+    program.load(variables)
+    release(tf, variables)
+    let isSettled = false
+    // The graph's session alone has the values while it trains: of ResNet-50 the networks' own would be a tenth of the memory.
+    const run = (step: StepName, inputs: Parameters<typeof program.run>[1]) => {
+      if (isSettled) release(tf, own)
+      isSettled = false
+      return program.run(step, inputs)
+    }
     const settle = (of: ReadonlyArray<tfjs.Variable>) => {
       program.store(of)
       count.settle()
+      isSettled = true
     }
-    const program = yield* programs.of(programKey(spec), compile(tf, variables, stepsOf(tf, spec)), programFamily(spec))
-    program.load(variables)
-    // The networks keep their values, for the case that the training fails; of the optimizer's nothing would be kept then.
-    release(tf, moments)
-    const count = stepCount(spec)
     const trainer: Trainer = {
       step: (views, labels, learningRate, draw) => {
         const { stepSize, correction } = spec.adam.next(learningRate)
-        const { losses } = program.run("train-step", {
+        const { losses } = run("train-step", {
           ...Object.fromEntries(views.map((view, i) => [`view${i}`, view])),
           ...seedsOf(spec, draw),
           labels,
@@ -165,9 +173,11 @@ export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: T
         return named(spec, losses!)
       },
       moveTeachers: (alpha) =>
-        program.run("ema-update", { alpha: Float32Array.of(alpha), oneMinusAlpha: Float32Array.of(1 - alpha) })
+        run("ema-update", { alpha: Float32Array.of(alpha), oneMinusAlpha: Float32Array.of(1 - alpha) })
           .sums as Float32Array,
-      settle: () => settle(variables.slice(0, -moments.length)),
+      settle: () => {
+        if (!isSettled) settle(own)
+      },
       withMoments: (read) => {
         settle(variables)
         const result = read()

@@ -73,7 +73,7 @@ export const TrainStepParams = Schema.Struct({
   })
 )
 
-/** A loss became NaN or infinite. The networks of the last checkpoint are untouched. */
+/** A loss became NaN or infinite. The networks are gone, as they may hold it; those of the last checkpoint are untouched. */
 export class LossNotFinite extends Schema.TaggedError<LossNotFinite>()("LossNotFinite", {
   epoch: Schema.Int,
   iteration: Schema.Int,
@@ -253,8 +253,7 @@ export const trainStepStage = stage({
           const losses = trainer.step(batch.views, batch.labels, rate, random(params.seed, "dropout", epoch, iteration))
           const bad = [...losses].find(([, value]) => !Number.isFinite(value))
           if (bad !== undefined) {
-            // The networks stay as they were when they last left the trainer.
-            networks.trainer = undefined
+            networks.discard()
             return yield* new LossNotFinite({ epoch, iteration, term: bad[0], value: bad[1] })
           }
           const row = metricsRow(epoch, iteration, losses, rate, performance.now() - start)
