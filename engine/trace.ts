@@ -38,6 +38,16 @@ type Info = { readonly dataId: DataId; readonly shape: Array<number>; readonly d
 
 const bytesOf = (values: ArrayBufferView) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
 
+/** Shape of a convolution of images [N, H, W, C] by kernels [height, width, C, out]. */
+const convolved = (images: ReadonlyArray<number>, kernels: ReadonlyArray<number>, value: (key: string) => unknown) => {
+  const along = (key: "strides" | "dilations", axis: number) => (value(key) as ReadonlyArray<number>)[axis]!
+  const span = (axis: 1 | 2) => {
+    const border = value("padding") === "SAME" ? 0 : (kernels[axis - 1]! - 1) * along("dilations", axis)
+    return Math.ceil((images[axis]! - border) / along("strides", axis))
+  }
+  return [images[0]!, span(1), span(2), kernels[3]!]
+}
+
 /** What is traced at present, by the backend whose calls it takes. */
 const tracing = new WeakMap<Backend, Trace>()
 
@@ -143,14 +153,18 @@ export class Trace {
   }
 
   /**
-   * What comes out of a matrix product, of the choice of the largest or of a part of a tensor: that is known without them, and of
-   * large tensors they take long on zeros, too. Undefined of other ops, and of products whose leading axes differ.
+   * What comes out of a matrix product, a convolution, the choice of the largest or a part of a tensor: that is known without
+   * them, and of large tensors they take long on zeros, too. Undefined of other ops, and of products whose leading axes differ.
    */
   #known(name: string, attributes: Array<OpAttribute>, inputs: Array<tfjs.TensorInfo>) {
     const value = (key: string) => attributes.find((attribute) => attribute.name === key)!.value
     const [a, b] = inputs as [Info, Info]
     const leading = a?.shape.slice(0, -2)
     const dtype = () => value("T") as number
+    if (name === "Conv2D" && value("data_format") === "NHWC")
+      return [{ id: -1, shape: convolved(a.shape, b.shape, value), dtype: dtype() }]
+    const sizes = { Conv2DBackpropInput: a, Conv2DBackpropFilter: b }[name]
+    if (sizes) return [{ id: -1, shape: [...(this.#backend.readSync(sizes.dataId) as Int32Array)], dtype: dtype() }]
     if (name === "BatchMatMulV2" && String(leading) === String(b.shape.slice(0, -2))) {
       const rows = a.shape.at(value("adj_x") ? -1 : -2)!
       return [{ id: -1, shape: [...leading, rows, b.shape.at(value("adj_y") ? -2 : -1)!], dtype: dtype() }]

@@ -74,6 +74,42 @@ describe("compile", () => {
       })
     ))
 
+  it("traces convolutions and their gradients to the shapes that they have", () =>
+    withSession(({ tf }) =>
+      Effect.gen(function* () {
+        const convolutions = [3, 7, 12].flatMap((size) =>
+          [1, 2, 3].flatMap((kernel) =>
+            (["valid", "same"] as const).flatMap((padding) => [
+              ...[1, 2, 3].map((stride) => ({ size, kernel, padding, stride, dilation: 1 })),
+              { size, kernel, padding, stride: 1, dilation: size > 3 ? 2 : 1 }
+            ])
+          )
+        )
+        const shapes = () =>
+          convolutions.map(({ size, kernel, padding, stride, dilation }) => {
+            const x = tf.ones<tfjs.Rank.R4>([2, size, size + 1, 4])
+            const w = tf.ones<tfjs.Rank.R4>([kernel, kernel, 4, 5])
+            const convolved = (x: tfjs.Tensor4D, w: tfjs.Tensor4D) => tf.conv2d(x, w, stride, padding, "NHWC", dilation)
+            // tfjs has gradients of convolutions without dilation alone.
+            const gradients =
+              dilation > 1 ? [] : tf.grads((x, w) => convolved(x as tfjs.Tensor4D, w as tfjs.Tensor4D))([x, w])
+            return [convolved(x, w), ...gradients].map(({ shape }) => shape)
+          })
+        let traced: ReturnType<typeof shapes> = []
+        yield* compile(tf, [], {
+          step: {
+            inputs: three,
+            step: ({ x }) => {
+              traced = shapes()
+              return { y: tf.mul(x!, 1) }
+            }
+          }
+        })
+        expect(traced).toEqual(tf.tidy(() => shapes() as unknown as tfjs.TensorContainer))
+        expect(traced).toHaveLength(72)
+      })
+    ))
+
   it("takes an order of parts that do not depend on each other", () =>
     withSession(({ tf }) =>
       Effect.gen(function* () {
