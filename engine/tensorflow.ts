@@ -71,8 +71,6 @@ const logLevel = () => process.env.TF_CPP_MIN_LOG_LEVEL ?? quietest
 function variables({ intraOpThreads, interOpThreads }: LoadOptions): ReadonlyArray<string> {
   return [
     ...["TF_CPP_MIN_LOG_LEVEL", logLevel()],
-    // TensorFlow leaves oneDNN's convolutions out by itself on CPUs without AVX-512 VNNI, where they take less time, too.
-    ...["TF_ENABLE_ONEDNN_OPTS", process.env.TF_ENABLE_ONEDNN_OPTS ?? "1"],
     // Threads of our own kernels that wait for work sleep, in place of taking a core from TensorFlow's.
     ...["OMP_WAIT_POLICY", "passive"],
     ...(intraOpThreads ? ["TF_NUM_INTRAOP_THREADS", String(intraOpThreads)] : []),
