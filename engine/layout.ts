@@ -29,7 +29,7 @@ const own = (name: string) => fileURLToPath(new URL(`addon/${name}`, import.meta
 export const sources = {
   tfjs_binding: [
     ...["tfjs_backend.cc", "tfjs_binding.cc"].map((name) => join(tfjsPackage, "binding", name)),
-    ...["normalisation.cc", "updates.cc", "resize.cc", "greatest.cc"].map(own)
+    ...["normalisation.cc", "updates.cc", "resize.cc", "greatest.cc", "convolution.cc"].map(own)
   ],
   preload: [own("preload.cc")]
 }
@@ -41,7 +41,9 @@ const headers = [
   "normalisation-loops.h",
   "updates-loops.h",
   "resize-loops.h",
-  "greatest-loops.h"
+  "greatest-loops.h",
+  "convolution-blocks.h",
+  "convolution-loops.h"
 ].map(own)
 
 /** Where tfjs-node looks for its addon; the installation puts a link to the cache there. */

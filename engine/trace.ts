@@ -48,6 +48,18 @@ const convolved = (images: ReadonlyArray<number>, kernels: ReadonlyArray<number>
   return [images[0]!, span(1), span(2), kernels[3]!]
 }
 
+/** Shape of what an op of `addon/convolution.cc` gives; undefined of other ops. */
+const ownConvolution = (name: string, a: Info, b: Info, value: (key: string) => unknown) => {
+  const number = (key: string) => value(key) as number
+  if (name === "MmtConvolutionInputGrad") return [a.shape[0]!, number("height"), number("width"), b.shape[2]!]
+  if (name === "MmtConvolutionKernelGrad") return [number("height"), number("width"), a.shape[3]!, b.shape[3]!]
+  if (name !== "MmtConvolution") return undefined
+  const [n, height, width] = a.shape as [number, number, number]
+  const [down, along] = [height - b.shape[0]!, width - b.shape[1]!]
+  const places = (room: number) => Math.floor((room + 2 * number("padding")) / number("stride")) + 1
+  return [n, places(down), places(along), b.shape[3]!]
+}
+
 /** What is traced at present, by the backend whose calls it takes. */
 const tracing = new WeakMap<Backend, Trace>()
 
@@ -163,6 +175,8 @@ export class Trace {
     const dtype = () => value("T") as number
     if (name === "Conv2D" && value("data_format") === "NHWC")
       return [{ id: -1, shape: convolved(a.shape, b.shape, value), dtype: dtype() }]
+    const ownShape = ownConvolution(name, a, b, value)
+    if (ownShape) return [{ id: -1, shape: ownShape, dtype: this.#backend.binding.TF_FLOAT }]
     const sizes = { Conv2DBackpropInput: a, Conv2DBackpropFilter: b }[name]
     if (sizes) return [{ id: -1, shape: [...(this.#backend.readSync(sizes.dataId) as Int32Array)], dtype: dtype() }]
     if (name === "BatchMatMulV2" && String(leading) === String(b.shape.slice(0, -2))) {

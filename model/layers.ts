@@ -3,7 +3,7 @@
  * or folded into one for inference; the pooling of a feature map.
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
-import { conv2d } from "#engine/layers.ts"
+import { biasedConv2d, conv2d } from "#engine/convolution.ts"
 import {
   type Affine,
   type After,
@@ -14,7 +14,6 @@ import {
   followed,
   instanceNorm
 } from "#engine/normalisation.ts"
-import { runOp } from "#engine/op.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import type { Convolution, ConvolutionLayer } from "#model/resnet.ts"
 
@@ -102,17 +101,16 @@ export const foldConvolutions = (
     })
   )
 
-const biasAdd = { T: { type: "float32" }, data_format: { string: "NHWC" } } as const
-
 /** Folded convolutions; instance normalisation has its own `variables`. */
 export const foldedConvolutions =
   (tf: TensorFlow, variables: Variables, folded: Folded): ConvolutionLayer =>
   (convolution, x, after = {}) => {
-    const { name } = convolution
-    const y = convolve(tf, convolution, x, folded.get(`${name}.kernel`)!)
-    const [biased] = runOp(tf, "BiasAdd", biasAdd, [y, folded.get(`${name}.bias`)!], 1)
-    return withInstanceNorm(tf, variables, convolution, biased as tfjs.Tensor4D, after, (rest) =>
-      followed(tf, rest, after)
+    const { name, size, stride, instanceChannels } = convolution
+    const [kernel, bias] = [folded.get(`${name}.kernel`) as tfjs.Tensor4D, folded.get(`${name}.bias`)!]
+    const own = instanceChannels === 0 ? after : {}
+    const y = biasedConv2d(tf, x, kernel, stride, (size - 1) / 2, bias, own)
+    return withInstanceNorm(tf, variables, convolution, y, after, (rest) =>
+      own === after ? rest : followed(tf, rest, after)
     )
   }
 

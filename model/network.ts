@@ -4,7 +4,7 @@
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Schema } from "effect"
-import { averagePool } from "#engine/layers.ts"
+import { averagePool } from "#engine/pooling.ts"
 import type { SessionShape } from "#engine/session.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import { embeddingDimensionOf, geometryOf, type ModelConfig } from "#model/config.ts"

@@ -5,8 +5,8 @@
  * stride is in its 3×3 convolution, as in torchvision; the last stride is the caller's choice (re-ID sets it to 1).
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
-import { maxPool2d } from "#engine/layers.ts"
 import type { After } from "#engine/normalisation.ts"
+import { maxPool2d } from "#engine/pooling.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 import { expansionOf, type ResNetGeometry } from "#model/config.ts"
 

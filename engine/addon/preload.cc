@@ -1,4 +1,4 @@
-// Opens TensorFlow's library for the process before the tfjs addon does, with two things the addon cannot do:
+// Opens TensorFlow's library for the process before the tfjs addon does, with things the addon cannot do:
 // environment variables that TensorFlow reads are set for the C side (in a worker thread `process.env` is a copy), and what
 // the library writes to standard error while it opens (a line about oneDNN that no setting stops) is kept apart and returned.
 #include <dlfcn.h>
@@ -81,11 +81,21 @@ napi_value Preload(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// hasAvx512Vnni(): boolean. For CPUs with these instructions TensorFlow brings the kernels of oneDNN.
+napi_value HasAvx512Vnni(napi_env env, napi_callback_info) {
+  napi_value result;
+  napi_get_boolean(env, __builtin_cpu_supports("avx512vnni"), &result);
+  return result;
+}
+
 }  // namespace
 
 NAPI_MODULE_INIT() {
   napi_value preload;
   napi_create_function(env, "preload", NAPI_AUTO_LENGTH, Preload, nullptr, &preload);
   napi_set_named_property(env, exports, "preload", preload);
+  napi_value vnni;
+  napi_create_function(env, "hasAvx512Vnni", NAPI_AUTO_LENGTH, HasAvx512Vnni, nullptr, &vnni);
+  napi_set_named_property(env, exports, "hasAvx512Vnni", vnni);
   return exports;
 }

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { random } from "#data/random.ts"
-import { conv2d, maxPool2d } from "#engine/layers.ts"
+import { maxPool2d } from "#engine/pooling.ts"
 import { batchNormEvaluate, batchNormTrain } from "#engine/normalisation.ts"
 import { Session, type SessionShape, valuesOf } from "#engine/session.ts"
 import { run } from "../stages/run-stage.ts"
@@ -63,39 +63,6 @@ const geometry = fc
     seed: fc.nat(1000)
   })
   .filter(({ h, w, size, padding }) => Math.min(h, w) + 2 * padding >= size)
-
-describe("conv2d", () => {
-  it("pads, strides and sums as PyTorch's Conv2d", () =>
-    withSession(({ tf }) => {
-      const channels = fc.integer({ min: 1, max: 3 })
-      fc.assert(
-        fc.property(geometry, channels, channels, ({ n, h, w, size, stride, padding, seed }, input, output) => {
-          const x = normals(seed, [n, h, w, input])
-          const kernel = normals(seed + 1, [size, size, input, output])
-          const expected: Array<number> = []
-          const [, outH, outW] = slide([n, h, w], size, stride, padding, (_, covered) => {
-            for (let o = 0; o < output; o++) {
-              let sum = 0
-              for (const [pixel, dy, dx] of covered)
-                for (let i = 0; i < input; i++)
-                  sum += x[pixel * input + i]! * kernel[((dy * size + dx) * input + i) * output + o]!
-              expected.push(sum)
-            }
-          })
-          const found = conv2d(
-            tf,
-            tf.tensor4d(x, [n, h, w, input]),
-            tf.tensor4d(kernel, [size, size, input, output]),
-            stride,
-            padding
-          )
-          expect(found.shape).toEqual([n, outH, outW, output])
-          expectClose(found.dataSync(), expected, 1e-4)
-        }),
-        { numRuns: 60 }
-      )
-    }))
-})
 
 describe("maxPool2d", () => {
   it("takes the largest value of each window; the border never counts", () =>

@@ -1,0 +1,120 @@
+// Convolutions of images by square strides and borders of zeros, as PyTorch's Conv2d has them, on TensorFlow's layout:
+//   MmtConvolution             y = x * kernel, with an offset of each channel, a residual and a ReLU where they are asked for
+//   MmtConvolutionInputGrad    the gradient of x
+//   MmtConvolutionKernelGrad   the gradient of the kernel
+// For CPUs where TensorFlow leaves its oneDNN kernels out, which have AVX2 at most.
+#include <omp.h>
+
+#include "convolution-blocks.h"
+#include "kernel.h"
+
+namespace {
+
+namespace plain {
+constexpr int kLanes = 4;
+#include "convolution-loops.h"
+}  // namespace plain
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+namespace avx2 {
+constexpr int kLanes = 8;
+#include "convolution-loops.h"
+}  // namespace avx2
+#pragma GCC pop_options
+
+using Dims = std::vector<int64_t>;
+
+// Completes a convolution by the shapes of its images, of its kernel and, where it is there already, of its result.
+bool Fit(Call &call, Convolution &c, const Dims &images, const Dims &kernel, const Dims *result = nullptr) {
+  if (images.size() != 4 || kernel.size() != 4 || Call::Count(images) < 1 || Call::Count(kernel) < 1 ||
+      images[3] != kernel[2] || c.stride < 1 || c.padding < 0 || images[1] + 2 * c.padding < kernel[0] ||
+      images[2] + 2 * c.padding < kernel[1]) {
+    call.Fail("expected images [N, H, W, in] and a kernel [height, width, in, out] that fits into them");
+    return false;
+  }
+  c.images = images[0], c.height = images[1], c.width = images[2], c.in = images[3];
+  c.kernelHeight = kernel[0], c.kernelWidth = kernel[1], c.out = kernel[3];
+  c.outHeight = (c.height + 2 * c.padding - c.kernelHeight) / c.stride + 1;
+  c.outWidth = (c.width + 2 * c.padding - c.kernelWidth) / c.stride + 1;
+  c.threads = Threads();
+  if (result && *result != Dims{c.images, c.outHeight, c.outWidth, c.out})
+    call.Fail("expected a gradient of the result's shape");
+  return call.ok();
+}
+
+Convolution Declared(Attributes &a) {
+  Convolution c = {};
+  c.stride = a.Int("stride"), c.padding = a.Int("padding");
+  return c;
+}
+
+struct ConvolutionOp {
+  Convolution declared;
+  bool relu;
+  explicit ConvolutionOp(Attributes a) : declared(Declared(a)), relu(a.Bool("relu")) {}
+
+  void operator()(Call &call) const {
+    Convolution c = declared;
+    const Dims offsets = call.Dims(2), added = call.Dims(3);
+    if (!Fit(call, c, call.Dims(0), call.Dims(1))) return;
+    const Dims dims = {c.images, c.outHeight, c.outWidth, c.out};
+    const bool offset = Call::Count(offsets) > 0, residual = Call::Count(added) > 0;
+    if (offset && Call::Count(offsets) != c.out) return call.Fail("expected an offset of each channel");
+    if (residual && added != dims) return call.Fail("expected a residual of the result's shape");
+    const Tensor y = call.Output(0, dims), x = call.Input(0), kernel = call.Input(1), from = call.Input(2),
+                 other = call.Input(3);
+    if (!call.ok()) return;
+    const auto run = HasAvx2() ? avx2::Forward : plain::Forward;
+    run(c, Data(x), Data(kernel), offset ? Data(from) : nullptr, residual ? Data(other) : nullptr, relu, Data(y));
+  }
+};
+
+struct InputGradOp {
+  Convolution declared;
+  int64_t height, width;
+  explicit InputGradOp(Attributes a) : declared(Declared(a)), height(a.Int("height")), width(a.Int("width")) {}
+
+  void operator()(Call &call) const {
+    Convolution c = declared;
+    const Dims result = call.Dims(0), dims = call.Dims(1);
+    if (result.size() != 4 || dims.size() != 4)
+      return call.Fail("expected a gradient [N, H, W, out] and a kernel [height, width, in, out]");
+    const Dims images = {result[0], height, width, dims[2]};
+    if (!Fit(call, c, images, dims, &result)) return;
+    const Tensor dx = call.Output(0, images), dy = call.Input(0), kernel = call.Input(1);
+    if (!call.ok()) return;
+    const auto run = HasAvx2() ? avx2::InputGradient : plain::InputGradient;
+    run(c, Data(dy), Data(kernel), Data(dx));
+  }
+};
+
+struct KernelGradOp {
+  Convolution declared;
+  int64_t height, width;
+  explicit KernelGradOp(Attributes a) : declared(Declared(a)), height(a.Int("height")), width(a.Int("width")) {}
+
+  void operator()(Call &call) const {
+    Convolution c = declared;
+    const Dims images = call.Dims(0), result = call.Dims(1);
+    if (images.size() != 4 || result.size() != 4)
+      return call.Fail("expected images [N, H, W, in] and a gradient [N, H, W, out]");
+    const Dims dims = {height, width, images[3], result[3]};
+    if (!Fit(call, c, images, dims, &result)) return;
+    const Tensor dkernel = call.Output(0, dims), x = call.Input(0), dy = call.Input(1);
+    if (!call.ok()) return;
+    const auto run = HasAvx2() ? avx2::KernelGradient : plain::KernelGradient;
+    run(c, Data(x), Data(dy), Data(dkernel));
+  }
+};
+
+[[maybe_unused]] const bool registered = [] {
+  Register<ConvolutionOp>("MmtConvolution", {"x", "kernel", "offset", "residual"}, {"y"},
+                          {"stride: int", "padding: int", "relu: bool"}, ShapesLike<-1>);
+  Register<InputGradOp>("MmtConvolutionInputGrad", {"dy", "kernel"}, {"dx"},
+                        {"stride: int", "padding: int", "height: int", "width: int"}, ShapesLike<-1>);
+  Register<KernelGradOp>("MmtConvolutionKernelGrad", {"x", "dy"}, {"dkernel"},
+                         {"stride: int", "padding: int", "height: int", "width: int"}, ShapesLike<-1>);
+  return true;
+}();
+
+}  // namespace
