@@ -118,7 +118,7 @@ void Multiply(const View &view, const float *x, const float *panels, const Targe
   {
     Memory buffer(blocks.bufferSize()), seen(together ? most * part : 0);
     std::vector<Row> rows, close;
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < blocks.count; i++) {
       const Block b = blocks.At(i, x, buffer.data());
       rows.clear();

@@ -5,6 +5,8 @@
 // For CPUs where TensorFlow leaves its oneDNN kernels out, which have AVX2 at most.
 #include <omp.h>
 
+#include <atomic>
+
 #include "convolution-blocks.h"
 #include "kernel.h"
 
@@ -22,6 +24,30 @@ constexpr int kLanes = 8;
 }  // namespace avx2
 #pragma GCC pop_options
 
+// One convolution at work. Those that run at the same time share the threads that TensorFlow has for all of its ops; a result
+// does not depend on how many it got.
+class Share {
+ public:
+  Share() : threads_(All() / ++running) {}
+  ~Share() { --running; }
+  Share(const Share &) = delete;
+  Share &operator=(const Share &) = delete;
+  int threads() const { return threads_ < 1 ? 1 : threads_; }
+
+ private:
+  static int All() {
+    static const int all = [] {
+      const char *given = getenv("TF_NUM_INTEROP_THREADS");
+      const int ops = given ? atoi(given) : 1, cores = (int)std::thread::hardware_concurrency();
+      const int asked = Threads() * (ops > 1 ? ops : 1);
+      return asked < cores ? asked : cores;
+    }();
+    return all;
+  }
+  static inline std::atomic<int> running{0};
+  const int threads_;
+};
+
 using Dims = std::vector<int64_t>;
 
 // Completes a convolution by the shapes of its images, of its kernel and, where it is there already, of its result.
@@ -36,7 +62,6 @@ bool Fit(Call &call, Convolution &c, const Dims &images, const Dims &kernel, con
   c.kernelHeight = kernel[0], c.kernelWidth = kernel[1], c.out = kernel[3];
   c.outHeight = (c.height + 2 * c.padding - c.kernelHeight) / c.stride + 1;
   c.outWidth = (c.width + 2 * c.padding - c.kernelWidth) / c.stride + 1;
-  c.threads = Threads();
   if (result && *result != Dims{c.images, c.outHeight, c.outWidth, c.out})
     call.Fail("expected a gradient of the result's shape");
   return call.ok();
@@ -64,6 +89,8 @@ struct ConvolutionOp {
     const Tensor y = call.Output(0, dims), x = call.Input(0), kernel = call.Input(1), from = call.Input(2),
                  other = call.Input(3);
     if (!call.ok()) return;
+    const Share share;
+    c.threads = share.threads();
     const auto run = HasAvx2() ? avx2::Forward : plain::Forward;
     run(c, Data(x), Data(kernel), offset ? Data(from) : nullptr, residual ? Data(other) : nullptr, relu, Data(y));
   }
@@ -83,6 +110,8 @@ struct InputGradOp {
     if (!Fit(call, c, images, dims, &result)) return;
     const Tensor dx = call.Output(0, images), dy = call.Input(0), kernel = call.Input(1);
     if (!call.ok()) return;
+    const Share share;
+    c.threads = share.threads();
     const auto run = HasAvx2() ? avx2::InputGradient : plain::InputGradient;
     run(c, Data(dy), Data(kernel), Data(dx));
   }
@@ -102,6 +131,8 @@ struct KernelGradOp {
     if (!Fit(call, c, images, dims, &result)) return;
     const Tensor dkernel = call.Output(0, dims), x = call.Input(0), dy = call.Input(1);
     if (!call.ok()) return;
+    const Share share;
+    c.threads = share.threads();
     const auto run = HasAvx2() ? avx2::KernelGradient : plain::KernelGradient;
     run(c, Data(x), Data(dy), Data(dkernel));
   }

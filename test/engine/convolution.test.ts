@@ -1,4 +1,6 @@
 /** Convolutions and their gradients, by TensorFlow's ops and by the CPU's own, against a plain computation in double precision. */
+import { spawnSync } from "node:child_process"
+import { join } from "node:path"
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Effect } from "effect"
 import fc from "fast-check"
@@ -247,6 +249,32 @@ describe("the CPU's own ops", () => {
         expect(traced).toHaveLength(9)
       }).pipe(Effect.scoped)
     ))
+
+  it("give the same bytes by one thread and by several", () => {
+    const digests = [1, 2, 5].map((threads) => {
+      const code = `
+        import { createHash } from "node:crypto"
+        import { Effect } from "effect"
+        import { ownConv2d } from "#engine/convolution.ts"
+        import { loadTensorFlow } from "#engine/tensorflow.ts"
+        const tf = Effect.runSync(loadTensorFlow({ intraOpThreads: ${threads}, interOpThreads: 1 }))
+        const of = (x, weight) => ownConv2d(tf, x, weight, 2, 1)
+        const given = [[9, 17, 8, 40], [3, 3, 40, 70]].map((shape, i) => tf.randomNormal(shape, 0, 1, "float32", i))
+        const y = of(...given)
+        const hash = createHash("sha256")
+        for (const tensor of [y, ...tf.grads(of)(given, y)]) hash.update(tensor.dataSync())
+        console.log(hash.digest("hex"))`
+      const cwd = join(import.meta.dirname, "..", "..")
+      const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", code], {
+        cwd,
+        encoding: "utf8"
+      })
+      expect(stderr).toBe("")
+      return stdout
+    })
+    expect(digests[0]).toMatch(/^[0-9a-f]{64}\n$/)
+    expect(new Set(digests).size).toBe(1)
+  })
 
   const geometry = { stride: { int: 1 }, padding: { int: 0 } }
   const sized = { ...geometry, height: { int: 2 }, width: { int: 2 } }
