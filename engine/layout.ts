@@ -43,7 +43,8 @@ const headers = [
   "resize-loops.h",
   "greatest-loops.h",
   "convolution-blocks.h",
-  "convolution-loops.h"
+  "convolution-loops.h",
+  "convolution-tiles.h"
 ].map(own)
 
 /** Where tfjs-node looks for its addon; the installation puts a link to the cache there. */

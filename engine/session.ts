@@ -33,7 +33,8 @@ export const valuesOf = (tf: TensorFlow, make: () => tfjs.Tensor): Float32Array 
 
 /**
  * The threads that TensorFlow is loaded with on a machine of so many cores: two networks run side by side and share the cores.
- * On 2 cores, the time of a step by threads an op × ops at a time, relative to 1 × 2:
+ * On 2 cores with AVX-512, the time of a step by threads an op × ops at a time, relative to 1 × 2 (on a CPU without it, a
+ * convolution that runs alone has the threads of all ops: `addon/convolution.cc`):
  *
  * | step | 1 × 2 | 2 × 2 | 2 × 1 |
  * | --- | --- | --- | --- |

@@ -64,6 +64,7 @@ struct Blocks {
     bands = Parts(v.gridHeight, rows);
     count = Parts(v.images, images) * bands;
   }
+  int64_t mostPlaces() const { return images * rows * view.gridWidth; }
   int64_t paddedWidth() const { return (view.gridWidth - 1) * view.stride + view.windowWidth; }
   int64_t paddedRows() const { return (rows - 1) * view.stride + view.windowHeight; }
   int64_t bufferSize() const { return view.inside() ? 0 : images * paddedRows() * paddedWidth() * view.channels; }

@@ -3,11 +3,6 @@
 // kernel: a convolution is a product of matrices, of which one's rows overlap. Each number is summed in an order that depends
 // on the shapes alone: equal bytes for any number of threads.
 
-typedef float Vector __attribute__((vector_size(4 * kLanes), aligned(4 * kLanes), may_alias));
-typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-// Output channels that a tile of the product spans: two registers. Its rows take most of the others.
-constexpr int64_t kPanel = 2 * kLanes;
-constexpr int kRows = 6;
 // Rows of a panel that stay in the first cache while they meet the places of a block, and how many places those are.
 constexpr int64_t kDepth = 256, kBlock = 144;
 // Numbers between neighbouring windows from which on parts of these would meet in few lines of that cache.
@@ -16,104 +11,49 @@ constexpr int64_t kApart = 512;
 // from which on that is brought together for them.
 constexpr int64_t kPlaces = 144, kChunk = 4, kTogether = 8;
 
-// What is stored of a tile: sums on top of those that are there, unless they are the first; with the last come the others.
-struct Finish {
-  bool first, last, relu;
-  const float *offset;
-  // The residual of the whole output, and where that starts.
-  const float *residual, *out;
-  // Nothing but the sums is stored.
-  bool plain;
-};
-
-inline __attribute__((always_inline)) void Store(Vector sum, float *out, int64_t channels, const Finish &finish,
-                                                 const float *offset) {
-  if (channels >= kLanes) {
-    if (!finish.first) sum += *(Unaligned *)out;
-    if (finish.last) {
-      if (offset) sum += *(Unaligned *)offset;
-      if (finish.residual) sum += *(Unaligned *)(finish.residual + (out - finish.out));
-      if (finish.relu) sum = sum < 0 ? Vector{} : sum;
-    }
-    *(Unaligned *)out = sum;
-    return;
-  }
-  for (int64_t c = 0; c < channels; c++) {
-    float value = finish.first ? sum[c] : out[c] + sum[c];
-    if (finish.last) {
-      if (offset) value += offset[c];
-      if (finish.residual) value += finish.residual[out - finish.out + c];
-      if (finish.relu && value < 0) value = 0;
-    }
-    out[c] = value;
-  }
-}
-
-// Where the rows of a tile are read and written.
-struct Row {
-  const float *in;
-  float *out;
-};
-
-// Rows of a window: `taps` of `length` numbers each, `step` apart.
-struct Window {
-  int64_t taps, length, step;
-};
-
-// M rows times a panel [taps · length, kPanel].
-template <int M>
-void Tile(const Row *rows, int64_t at, const Window &window, const float *panel, int64_t channel, int64_t channels,
-          const Finish &finish) {
-  Vector sum[M][2];
-  const float *from[M];
-#pragma GCC unroll 8
-  for (int m = 0; m < M; m++) from[m] = rows[m].in + at, sum[m][0] = sum[m][1] = Vector{};
-  for (int64_t t = 0; t < window.taps; t++) {
-#pragma GCC unroll 4
-    for (int64_t k = 0; k < window.length; k++, panel += kPanel) {
-      const Vector left = *(const Vector *)panel, right = *(const Vector *)(panel + kLanes);
-#pragma GCC unroll 8
-      for (int m = 0; m < M; m++) {
-        const float value = from[m][k];
-        sum[m][0] += value * left;
-        sum[m][1] += value * right;
+// The rows of a block's tiles: of each place where its window starts and where its results go.
+void RowsOf(const View &view, const Block &b, const Target &target, std::vector<Row> &rows) {
+  rows.clear();
+  for (int64_t n = 0; n < b.images; n++)
+    for (int64_t y = 0; y < b.rows; y++)
+      for (int64_t c = 0; c < view.gridWidth; c++) {
+        const int64_t line = (b.image + n) * target.height + (b.y + y) * target.stride + target.top;
+        const int64_t to = line * target.width + c * target.stride + target.left;
+        rows.push_back({b.from + n * b.perImage + y * view.stride * b.perRow + c * view.stride * view.channels,
+                        target.to + to * target.channels});
       }
-    }
-#pragma GCC unroll 8
-    for (int m = 0; m < M; m++) from[m] += window.step;
-  }
-  if (finish.plain && channels == kPanel) {
-#pragma GCC unroll 8
-    for (int m = 0; m < M; m++) {
-      *(Unaligned *)(rows[m].out + channel) = sum[m][0];
-      *(Unaligned *)(rows[m].out + channel + kLanes) = sum[m][1];
-    }
-    return;
-  }
-  const float *offset = finish.offset ? finish.offset + channel : nullptr;
-#pragma GCC unroll 8
-  for (int m = 0; m < M; m++) {
-    Store(sum[m][0], rows[m].out + channel, channels, finish, offset);
-    if (channels > kLanes)
-      Store(sum[m][1], rows[m].out + channel + kLanes, channels - kLanes, finish, offset ? offset + kLanes : nullptr);
+}
+
+// The same rows with `length` numbers from `at` on, brought together.
+void Together(const std::vector<Row> &rows, int64_t at, int64_t length, float *seen, std::vector<Row> &close) {
+  close.clear();
+  for (const Row &row : rows) {
+    memcpy(seen, row.in + at, length * sizeof(float));
+    close.push_back({seen, row.out});
+    seen += length;
   }
 }
 
-void AnyTile(int64_t count, const Row *rows, int64_t at, const Window &window, const float *panel, int64_t channel,
-             int64_t channels, const Finish &finish) {
-  static constexpr decltype(&Tile<1>) tiles[] = {Tile<1>, Tile<2>, Tile<3>, Tile<4>, Tile<5>, Tile<6>};
-  tiles[count - 1](rows, at, window, panel, channel, channels, finish);
+// Rows times all panels, of which each has `depth` rows and starts at the first that the window meets.
+void MultiplyRows(const std::vector<Row> &rows, int64_t at, const Window &window, const float *panels, int64_t depth,
+                  int64_t channels, const Finish &finish) {
+  const int64_t places = rows.size(), tiles = Parts(places, kRows);
+  for (int64_t channel = 0; channel < channels; channel += kPanel)
+    for (int64_t t = 0; t < tiles; t++) {
+      const int64_t begin = t * places / tiles, stop = (t + 1) * places / tiles;
+      AnyTile(stop - begin, &rows[begin], at, window, panels + channel * depth, channel,
+              channels - channel < kPanel ? channels - channel : kPanel, finish);
+    }
 }
 
 // The product of all windows and the panels [panel][window's rows][row's numbers][kPanel].
 void Multiply(const View &view, const float *x, const float *panels, const Target &target, const Finish &end, int threads) {
   const Blocks blocks(view, kBlock);
-  const int64_t length = view.windowWidth * view.channels, depth = view.depth();
+  const int64_t length = view.windowWidth * view.channels, depth = view.depth(), most = blocks.mostPlaces();
   // A pass takes some rows of the window, or a part of one.
   const int64_t taps = length > kDepth ? 1 : kDepth / length > view.windowHeight ? view.windowHeight : kDepth / length;
   const int64_t part = taps > 1 ? length : Parts(length, Parts(length, kDepth));
   const bool together = part < length && view.stride * view.channels >= kApart;
-  const int64_t most = blocks.images * blocks.rows * view.gridWidth;
 #pragma omp parallel num_threads(threads) if (threads > 1 && blocks.count > 1)
   {
     Memory buffer(blocks.bufferSize()), seen(together ? most * part : 0);
@@ -121,16 +61,7 @@ void Multiply(const View &view, const float *x, const float *panels, const Targe
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < blocks.count; i++) {
       const Block b = blocks.At(i, x, buffer.data());
-      rows.clear();
-      for (int64_t n = 0; n < b.images; n++)
-        for (int64_t y = 0; y < b.rows; y++)
-          for (int64_t c = 0; c < view.gridWidth; c++) {
-            const int64_t to = ((b.image + n) * target.height + (b.y + y) * target.stride + target.top) * target.width +
-                               c * target.stride + target.left;
-            rows.push_back({b.from + n * b.perImage + y * view.stride * b.perRow + c * view.stride * view.channels,
-                            target.to + to * target.channels});
-          }
-      const int64_t places = rows.size(), tiles = Parts(places, kRows);
+      RowsOf(view, b, target, rows);
       for (int64_t tap = 0; tap < view.windowHeight; tap += taps)
         for (int64_t k = 0; k < length; k += part) {
           const int64_t some = tap + taps > view.windowHeight ? view.windowHeight - tap : taps;
@@ -139,26 +70,10 @@ void Multiply(const View &view, const float *x, const float *panels, const Targe
           finish.first = tap == 0 && k == 0;
           finish.last = tap + some == view.windowHeight && k + part >= length;
           finish.plain = finish.first && !(finish.last && (end.offset || end.residual || end.relu));
-          const Row *block = rows.data();
-          int64_t at = tap * b.perRow + k;
-          if (together) {
-            close.clear();
-            for (const Row &row : rows) {
-              float *to = seen.data() + close.size() * part;
-              memcpy(to, row.in + at, window.length * sizeof(float));
-              close.push_back({to, row.out});
-            }
-            block = close.data();
-            at = 0;
-          }
-          for (int64_t channel = 0; channel < target.channels; channel += kPanel) {
-            const float *panel = panels + channel * depth + (tap * length + k) * kPanel;
-            const int64_t channels = target.channels - channel < kPanel ? target.channels - channel : kPanel;
-            for (int64_t t = 0; t < tiles; t++) {
-              const int64_t begin = t * places / tiles, stop = (t + 1) * places / tiles;
-              AnyTile(stop - begin, block + begin, at, window, panel, channel, channels, finish);
-            }
-          }
+          const int64_t at = tap * b.perRow + k;
+          if (together) Together(rows, at, window.length, seen.data(), close);
+          MultiplyRows(together ? close : rows, together ? 0 : at, window, panels + (tap * length + k) * kPanel, depth,
+                       target.channels, finish);
         }
     }
   }
@@ -217,52 +132,11 @@ void InputGradient(const Convolution &c, const float *dy, const float *kernel, f
     }
 }
 
-// M rows of the kernel's gradient: of all places the products of M numbers of their windows and a panel of dy [place][kPanel].
-template <int M>
-void KernelTile(const float *from, const int *at, int64_t places, const float *panel, float *out, int64_t step,
-                int64_t channels, bool first) {
-  Vector sum[M][2];
-#pragma GCC unroll 8
-  for (int m = 0; m < M; m++) sum[m][0] = sum[m][1] = Vector{};
-#pragma GCC unroll 4
-  for (int64_t p = 0; p < places; p++, panel += kPanel) {
-    const float *x = from + at[p];
-    const Vector left = *(const Vector *)panel, right = *(const Vector *)(panel + kLanes);
-#pragma GCC unroll 8
-    for (int m = 0; m < M; m++) {
-      sum[m][0] += x[m] * left;
-      sum[m][1] += x[m] * right;
-    }
-  }
-  if (channels == kPanel) {
-#pragma GCC unroll 8
-    for (int m = 0; m < M; m++) {
-      Unaligned *to = (Unaligned *)(out + m * step);
-      to[0] = first ? sum[m][0] : to[0] + sum[m][0];
-      to[1] = first ? sum[m][1] : to[1] + sum[m][1];
-    }
-    return;
-  }
-  const Finish finish = {first, false, false, nullptr, nullptr, nullptr, false};
-#pragma GCC unroll 8
-  for (int m = 0; m < M; m++) {
-    Store(sum[m][0], out + m * step, channels, finish, nullptr);
-    if (channels > kLanes) Store(sum[m][1], out + m * step + kLanes, channels - kLanes, finish, nullptr);
-  }
-}
-
-void AnyKernelTile(int64_t rows, const float *from, const int *at, int64_t places, const float *panel, float *out, int64_t step,
-                   int64_t channels, bool first) {
-  static constexpr decltype(&KernelTile<1>) tiles[] = {KernelTile<1>, KernelTile<2>, KernelTile<3>,
-                                                       KernelTile<4>, KernelTile<5>, KernelTile<6>};
-  tiles[rows - 1](from, at, places, panel, out, step, channels, first);
-}
-
 // The gradient of the kernel; threads share its parts, so that each number is one thread's sum.
 void KernelGradient(const Convolution &c, const float *x, const float *dy, float *out) {
   const View view = ViewOf(c);
   const Blocks blocks(view, kPlaces);
-  const int64_t length = c.kernelWidth * c.in, panels = Parts(c.out, kPanel), most = blocks.images * blocks.rows * c.outWidth;
+  const int64_t length = c.kernelWidth * c.in, panels = Parts(c.out, kPanel), most = blocks.mostPlaces();
   // A chunk is some rows of the kernel's gradient within one row of the window. What the places see of it is brought together
   // where many panels meet it.
   const int64_t perRow = Parts(length, kChunk * kRows), chunks = c.kernelHeight * perRow;

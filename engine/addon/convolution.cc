@@ -2,7 +2,7 @@
 //   MmtConvolution             y = x * kernel, with an offset of each channel, a residual and a ReLU where they are asked for
 //   MmtConvolutionInputGrad    the gradient of x
 //   MmtConvolutionKernelGrad   the gradient of the kernel
-// For CPUs where TensorFlow leaves its oneDNN kernels out, which have AVX2 at most.
+// For CPUs without AVX-512 VNNI, where TensorFlow leaves oneDNN's kernels out.
 #include <omp.h>
 
 #include <atomic>
@@ -14,12 +14,14 @@ namespace {
 
 namespace plain {
 constexpr int kLanes = 4;
+#include "convolution-tiles.h"
 #include "convolution-loops.h"
 }  // namespace plain
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 namespace avx2 {
 constexpr int kLanes = 8;
+#include "convolution-tiles.h"
 #include "convolution-loops.h"
 }  // namespace avx2
 #pragma GCC pop_options
