@@ -77,7 +77,10 @@ function variables({ intraOpThreads, interOpThreads }: LoadOptions): ReadonlyArr
     ...["OMP_WAIT_POLICY", "passive"],
     // Tensors are made in memory of earlier ones. The C library's allocator leaves gaps: a step of ResNet-50 takes a quarter more.
     ...["TF_CPU_ALLOCATOR_USE_BFC", process.env.TF_CPU_ALLOCATOR_USE_BFC ?? "true"],
-    ...["TF_CPU_BFC_MEM_LIMIT_IN_MB", process.env.TF_CPU_BFC_MEM_LIMIT_IN_MB ?? String(Math.ceil(totalmem() / 2 ** 20))],
+    ...[
+      "TF_CPU_BFC_MEM_LIMIT_IN_MB",
+      process.env.TF_CPU_BFC_MEM_LIMIT_IN_MB ?? String(Math.ceil(totalmem() / 2 ** 20))
+    ],
     ...(intraOpThreads ? ["TF_NUM_INTRAOP_THREADS", String(intraOpThreads)] : []),
     ...(interOpThreads ? ["TF_NUM_INTEROP_THREADS", String(interOpThreads)] : [])
   ]
