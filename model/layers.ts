@@ -107,11 +107,9 @@ export const foldedConvolutions =
   (convolution, x, after = {}) => {
     const { name, size, stride, instanceChannels } = convolution
     const [kernel, bias] = [folded.get(`${name}.kernel`) as tfjs.Tensor4D, folded.get(`${name}.bias`)!]
-    const own = instanceChannels === 0 ? after : {}
-    const y = biasedConv2d(tf, x, kernel, stride, (size - 1) / 2, bias, own)
-    return withInstanceNorm(tf, variables, convolution, y, after, (rest) =>
-      own === after ? rest : followed(tf, rest, after)
-    )
+    const convolved = (following: After) => biasedConv2d(tf, x, kernel, stride, (size - 1) / 2, bias, following)
+    if (instanceChannels === 0) return convolved(after)
+    return withInstanceNorm(tf, variables, convolution, convolved({}), after, (rest) => followed(tf, rest, after))
   }
 
 /**

@@ -277,32 +277,13 @@ describe("the CPU's own ops", () => {
   })
 
   const geometry = { stride: { int: 1 }, padding: { int: 0 } }
+  const unrectified = { ...geometry, relu: { bool: false } }
   const sized = { ...geometry, height: { int: 2 }, width: { int: 2 } }
   it.each<[string, string, Parameters<typeof runOp>[2], ReadonlyArray<ReadonlyArray<number>>]>([
-    [
-      "a kernel for other channels",
-      "MmtConvolution",
-      { ...geometry, relu: { bool: false } },
-      [[1, 2, 2, 3], [1, 1, 2, 4], [0], [0]]
-    ],
-    [
-      "a kernel that does not fit in",
-      "MmtConvolution",
-      { ...geometry, relu: { bool: false } },
-      [[1, 2, 2, 3], [3, 3, 3, 4], [0], [0]]
-    ],
-    [
-      "a bias of other channels",
-      "MmtConvolution",
-      { ...geometry, relu: { bool: false } },
-      [[1, 2, 2, 3], [1, 1, 3, 4], [3], [0]]
-    ],
-    [
-      "a residual of another shape",
-      "MmtConvolution",
-      { ...geometry, relu: { bool: false } },
-      [[1, 2, 2, 3], [1, 1, 3, 4], [4], [1, 2, 2, 3]]
-    ],
+    ["a kernel for other channels", "MmtConvolution", unrectified, [[1, 2, 2, 3], [1, 1, 2, 4], [0], [0]]],
+    ["a kernel that does not fit in", "MmtConvolution", unrectified, [[1, 2, 2, 3], [3, 3, 3, 4], [0], [0]]],
+    ["a bias of other channels", "MmtConvolution", unrectified, [[1, 2, 2, 3], [1, 1, 3, 4], [3], [0]]],
+    ["a residual of another shape", "MmtConvolution", unrectified, [[1, 2, 2, 3], [1, 1, 3, 4], [4], [1, 2, 2, 3]]],
     [
       "a gradient of another shape",
       "MmtConvolutionInputGrad",
