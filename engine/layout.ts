@@ -44,7 +44,10 @@ const headers = [
   "greatest-loops.h",
   "convolution-blocks.h",
   "convolution-loops.h",
-  "convolution-tiles.h"
+  "convolution-products.h",
+  "convolution-tiles.h",
+  "convolution-winograd.h",
+  "memory.h"
 ].map(own)
 
 /** Where tfjs-node looks for its addon; the installation puts a link to the cache there. */

@@ -1,29 +1,17 @@
 // How convolution.cc goes through images: in blocks of places whose windows are in the cache together.
 #pragma once
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <vector>
+
+#include "memory.h"
 
 namespace {
 
 struct Convolution {
   int64_t images, height, width, in, outHeight, outWidth, out, kernelHeight, kernelWidth, stride, padding;
   int threads;
-};
-
-// Numbers for a kernel's own use, where a cache line begins.
-class Memory {
- public:
-  explicit Memory(int64_t count) : data_(static_cast<float *>(aligned_alloc(64, (count * sizeof(float) + 64) / 64 * 64))) {}
-  ~Memory() { free(data_); }
-  Memory(const Memory &) = delete;
-  Memory &operator=(const Memory &) = delete;
-  float *data() const { return data_; }
-
- private:
-  float *data_;
 };
 
 inline int64_t Parts(int64_t count, int64_t most) { return (count + most - 1) / most; }

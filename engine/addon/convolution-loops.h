@@ -1,111 +1,15 @@
 // The loops of convolution.cc, which includes this file once for each instruction set. Images are float32 in TensorFlow's
-// layout [N, H, W, C], kernels [height, width, in, out]. A row of a window is contiguous in an image, and so is that row of the
-// kernel: a convolution is a product of matrices, of which one's rows overlap. Each number is summed in an order that depends
-// on the shapes alone: equal bytes for any number of threads.
-
-// Rows of a panel that stay in the first cache while they meet the places of a block, and how many places those are.
-constexpr int64_t kDepth = 256, kBlock = 144;
-// Numbers between neighbouring windows from which on parts of these would meet in few lines of that cache.
-constexpr int64_t kApart = 512;
-// Of the gradient of a kernel: the places over which it is summed at once, the tiles that share what these see, and the panels
-// from which on that is brought together for them.
-constexpr int64_t kPlaces = 144, kChunk = 4, kTogether = 8;
-
-// The rows of a block's tiles: of each place where its window starts and where its results go.
-void RowsOf(const View &view, const Block &b, const Target &target, std::vector<Row> &rows) {
-  rows.clear();
-  for (int64_t n = 0; n < b.images; n++)
-    for (int64_t y = 0; y < b.rows; y++)
-      for (int64_t c = 0; c < view.gridWidth; c++) {
-        const int64_t line = (b.image + n) * target.height + (b.y + y) * target.stride + target.top;
-        const int64_t to = line * target.width + c * target.stride + target.left;
-        rows.push_back({b.from + n * b.perImage + y * view.stride * b.perRow + c * view.stride * view.channels,
-                        target.to + to * target.channels});
-      }
-}
-
-// The same rows with `length` numbers from `at` on, brought together.
-void Together(const std::vector<Row> &rows, int64_t at, int64_t length, float *seen, std::vector<Row> &close) {
-  close.clear();
-  for (const Row &row : rows) {
-    memcpy(seen, row.in + at, length * sizeof(float));
-    close.push_back({seen, row.out});
-    seen += length;
-  }
-}
-
-// Rows times all panels, of which each has `depth` rows and starts at the first that the window meets.
-void MultiplyRows(const std::vector<Row> &rows, int64_t at, const Window &window, const float *panels, int64_t depth,
-                  int64_t channels, const Finish &finish) {
-  const int64_t places = rows.size(), tiles = Parts(places, kRows);
-  for (int64_t channel = 0; channel < channels; channel += kPanel)
-    for (int64_t t = 0; t < tiles; t++) {
-      const int64_t begin = t * places / tiles, stop = (t + 1) * places / tiles;
-      AnyTile(stop - begin, &rows[begin], at, window, panels + channel * depth, channel,
-              channels - channel < kPanel ? channels - channel : kPanel, finish);
-    }
-}
-
-// The product of all windows and the panels [panel][window's rows][row's numbers][kPanel].
-void Multiply(const View &view, const float *x, const float *panels, const Target &target, const Finish &end, int threads) {
-  const Blocks blocks(view, kBlock);
-  const int64_t length = view.windowWidth * view.channels, depth = view.depth(), most = blocks.mostPlaces();
-  // A pass takes some rows of the window, or a part of one.
-  const int64_t taps = length > kDepth ? 1 : kDepth / length > view.windowHeight ? view.windowHeight : kDepth / length;
-  const int64_t part = taps > 1 ? length : Parts(length, Parts(length, kDepth));
-  const bool together = part < length && view.stride * view.channels >= kApart;
-#pragma omp parallel num_threads(threads) if (threads > 1 && blocks.count > 1)
-  {
-    Memory buffer(blocks.bufferSize()), seen(together ? most * part : 0);
-    std::vector<Row> rows, close;
-#pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < blocks.count; i++) {
-      const Block b = blocks.At(i, x, buffer.data());
-      RowsOf(view, b, target, rows);
-      for (int64_t tap = 0; tap < view.windowHeight; tap += taps)
-        for (int64_t k = 0; k < length; k += part) {
-          const int64_t some = tap + taps > view.windowHeight ? view.windowHeight - tap : taps;
-          const Window window = {some, k + part > length ? length - k : part, b.perRow};
-          Finish finish = end;
-          finish.first = tap == 0 && k == 0;
-          finish.last = tap + some == view.windowHeight && k + part >= length;
-          finish.plain = finish.first && !(finish.last && (end.offset || end.residual || end.relu));
-          const int64_t at = tap * b.perRow + k;
-          if (together) Together(rows, at, window.length, seen.data(), close);
-          MultiplyRows(together ? close : rows, together ? 0 : at, window, panels + (tap * length + k) * kPanel, depth,
-                       target.channels, finish);
-        }
-    }
-  }
-}
-
-// Panels of a matrix of `depth` rows, row r of which starts at `row(r)` and has numbers `step` apart.
-template <class Start>
-void Pack(int64_t depth, int64_t channels, int64_t step, Start row, float *panels) {
-  // Few rows at a time, whose pages are few.
-  for (int64_t begin = 0; begin < depth; begin += 32)
-    for (int64_t channel = 0; channel < channels; channel += kPanel) {
-      const int64_t some = channels - channel < kPanel ? channels - channel : kPanel;
-      for (int64_t r = begin; r < begin + 32 && r < depth; r++) {
-        float *panel = panels + channel * depth + r * kPanel;
-        const float *from = row(r) + channel * step;
-        if (step == 1 && some == kPanel) {
-          memcpy(panel, from, kPanel * sizeof(float));
-          continue;
-        }
-        for (int64_t c = 0; c < some; c++) panel[c] = from[c * step];
-        for (int64_t c = some; c < kPanel; c++) panel[c] = 0;
-      }
-    }
-}
+// layout [N, H, W, C], kernels [height, width, in, out]. Each number is summed in an order that depends on the shapes alone:
+// equal bytes for any number of threads.
 
 // y = x * kernel (+ offset, + residual, rectified).
 void Forward(const Convolution &c, const float *x, const float *kernel, const float *offset, const float *residual, bool relu,
              float *y) {
   const View view = ViewOf(c);
+  const auto multiply = ByWinograd(c) ? MultiplyByWinograd : Multiply;
   Memory panels(Parts(c.out, kPanel) * kPanel * view.depth());
-  Pack(view.depth(), c.out, 1, [&](int64_t r) { return kernel + r * c.out; }, panels.data());
-  Multiply(view, x, panels.data(), {y, c.outHeight, c.outWidth, c.out, 1, 0, 0}, {true, true, relu, offset, residual, y, false},
+  Pack(view.depth(), c.out, 1, [&](int64_t r) { return kernel + r * c.out; }, panels.data(), c.threads);
+  multiply(view, x, panels.data(), {y, c.outHeight, c.outWidth, c.out, 1, 0, 0}, {true, true, relu, offset, residual, y, false},
            c.threads);
 }
 
@@ -113,6 +17,7 @@ void Forward(const Convolution &c, const float *x, const float *kernel, const fl
 void InputGradient(const Convolution &c, const float *dy, const float *kernel, float *dx) {
   if (c.stride > c.kernelHeight || c.stride > c.kernelWidth)
     memset(dx, 0, c.images * c.height * c.width * c.in * sizeof(float));
+  const auto multiply = ByWinograd(c) ? MultiplyByWinograd : Multiply;
   Memory panels(Parts(c.in, kPanel) * kPanel * c.kernelHeight * c.kernelWidth * c.out);
   for (int64_t phaseY = 0; phaseY < c.stride; phaseY++)
     for (int64_t phaseX = 0; phaseX < c.stride; phaseX++) {
@@ -126,54 +31,13 @@ void InputGradient(const Convolution &c, const float *dy, const float *kernel, f
         const int64_t tapX = along.tap + c.stride * (along.taps - 1 - r / c.out % along.taps);
         return kernel + (tapY * c.kernelWidth + tapX) * c.in * c.out + r % c.out;
       };
-      Pack(view.depth(), c.in, c.out, row, panels.data());
-      Multiply(view, dy, panels.data(), {dx, c.height, c.width, c.in, c.stride, down.begin, along.begin},
+      Pack(view.depth(), c.in, c.out, row, panels.data(), c.threads);
+      multiply(view, dy, panels.data(), {dx, c.height, c.width, c.in, c.stride, down.begin, along.begin},
                {true, true, false, nullptr, nullptr, dx, false}, c.threads);
     }
 }
 
-// The gradient of the kernel; threads share its parts, so that each number is one thread's sum.
+// The gradient of the kernel.
 void KernelGradient(const Convolution &c, const float *x, const float *dy, float *out) {
-  const View view = ViewOf(c);
-  const Blocks blocks(view, kPlaces);
-  const int64_t length = c.kernelWidth * c.in, panels = Parts(c.out, kPanel), most = blocks.mostPlaces();
-  // A chunk is some rows of the kernel's gradient within one row of the window. What the places see of it is brought together
-  // where many panels meet it.
-  const int64_t perRow = Parts(length, kChunk * kRows), chunks = c.kernelHeight * perRow;
-  const bool together = panels >= kTogether;
-#pragma omp parallel num_threads(c.threads) if (c.threads > 1 && chunks > 1)
-  {
-    Memory buffer(blocks.bufferSize()), seen(together ? most * kChunk * kRows : 0), packed(panels * most * kPanel);
-    std::vector<int> starts, at;
-    const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    for (int64_t i = 0; i < blocks.count; i++) {
-      const Block b = blocks.At(i, x, buffer.data());
-      Starts(c, b, starts);
-      const int64_t places = starts.size();
-      // A block of several images has all of their rows, so that its places are neighbours in dy.
-      const float *rows = dy + (b.image * c.outHeight + b.y) * c.outWidth * c.out;
-      Pack(places, c.out, 1, [&](int64_t p) { return rows + p * c.out; }, packed.data());
-      for (int64_t chunk = thread * chunks / threads; chunk < (thread + 1) * chunks / threads; chunk++) {
-        const int64_t tap = chunk / perRow, begin = chunk % perRow * length / perRow,
-                      end = (chunk % perRow + 1) * length / perRow;
-        const int64_t width = end - begin, tiles = Parts(width, kRows);
-        const float *from = b.from + tap * b.perRow + begin;
-        if (together) {
-          at.clear();
-          for (int64_t p = 0; p < places; p++) {
-            for (int64_t k = 0; k < width; k++) seen.data()[p * width + k] = from[starts[p] + k];
-            at.push_back(p * width);
-          }
-          from = seen.data();
-        }
-        for (int64_t j = 0; j < panels; j++)
-          for (int64_t t = 0; t < tiles; t++) {
-            const int64_t first = t * width / tiles, stop = (t + 1) * width / tiles, channel = j * kPanel;
-            AnyKernelTile(stop - first, from + first, together ? at.data() : starts.data(), places,
-                          packed.data() + channel * places, out + (tap * length + begin + first) * c.out + channel, c.out,
-                          c.out - channel < kPanel ? c.out - channel : kPanel, i == 0);
-          }
-      }
-    }
-  }
+  (ByWinograd(c) ? SumKernelByWinograd : SumKernel)(c, x, dy, out);
 }

@@ -15,6 +15,8 @@ namespace {
 namespace plain {
 constexpr int kLanes = 4;
 #include "convolution-tiles.h"
+#include "convolution-products.h"
+#include "convolution-winograd.h"
 #include "convolution-loops.h"
 }  // namespace plain
 #pragma GCC push_options
@@ -22,6 +24,8 @@ constexpr int kLanes = 4;
 namespace avx2 {
 constexpr int kLanes = 8;
 #include "convolution-tiles.h"
+#include "convolution-products.h"
+#include "convolution-winograd.h"
 #include "convolution-loops.h"
 }  // namespace avx2
 #pragma GCC pop_options

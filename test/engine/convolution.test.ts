@@ -154,7 +154,13 @@ const large: ReadonlyArray<readonly [string, Geometry]> = [
   ["parts that are brought together", square([2, 5, 4, 600], 20, 1)],
   ["strided parts that are brought together", square([1, 6, 5, 300], 16, 1, 2)],
   ["many panels", square([3, 4, 4, 10], 150, 3)],
-  ["a stem of 7 × 7", square([2, 32, 16, 3], 64, 7, 2)]
+  ["a stem of 7 × 7", square([2, 32, 16, 3], 64, 7, 2)],
+  ["patches", square([2, 6, 4, 32], 32, 3)],
+  ["patches that end beside the image", square([3, 5, 7, 48], 32, 3)],
+  ["patches without a border", square([2, 5, 6, 32], 48, 3, 1, 0)],
+  ["patches in a wide border", square([2, 4, 3, 32], 64, 3, 1, 3)],
+  ["patches in blocks", square([5, 16, 13, 32], 32, 3)],
+  ["patches of one pixel", square([2, 1, 1, 64], 32, 3)]
 ]
 
 describe.each<[string, Convolve]>([
@@ -258,11 +264,14 @@ describe("the CPU's own ops", () => {
         import { ownConv2d } from "#engine/convolution.ts"
         import { loadTensorFlow } from "#engine/tensorflow.ts"
         const tf = Effect.runSync(loadTensorFlow({ intraOpThreads: ${threads}, interOpThreads: 1 }))
-        const of = (x, weight) => ownConv2d(tf, x, weight, 2, 1)
-        const given = [[9, 17, 8, 40], [3, 3, 40, 70]].map((shape, i) => tf.randomNormal(shape, 0, 1, "float32", i + 1))
-        const y = of(...given)
         const hash = createHash("sha256")
-        for (const tensor of [y, ...tf.grads(of)(given, y)]) hash.update(tensor.dataSync())
+        for (const [input, output, stride] of [[40, 70, 2], [48, 64, 1]]) {
+          const of = (x, weight) => ownConv2d(tf, x, weight, stride, 1)
+          const shapes = [[9, 17, 8, input], [3, 3, input, output]]
+          const given = shapes.map((shape, i) => tf.randomNormal(shape, 0, 1, "float32", i + 1))
+          const y = of(...given)
+          for (const tensor of [y, ...tf.grads(of)(given, y)]) hash.update(tensor.dataSync())
+        }
         console.log(hash.digest("hex"))`
       const cwd = join(import.meta.dirname, "..", "..")
       const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", code], {
