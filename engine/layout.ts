@@ -29,7 +29,7 @@ const own = (name: string) => fileURLToPath(new URL(`addon/${name}`, import.meta
 export const sources = {
   tfjs_binding: [
     ...["tfjs_backend.cc", "tfjs_binding.cc"].map((name) => join(tfjsPackage, "binding", name)),
-    ...["normalisation.cc", "updates.cc", "resize.cc", "greatest.cc", "convolution.cc"].map(own)
+    ...["normalisation.cc", "updates.cc", "resize.cc", "greatest.cc", "convolution.cc", "session-options.cc"].map(own)
   ],
   preload: [own("preload.cc")]
 }
@@ -56,7 +56,7 @@ export const bindingLink = join(tfjsPackage, "lib", "napi-v8", "tfjs_binding.nod
 /** Compiler settings that shape the addons; they are part of `addonDigest`. */
 export const compilerFlags = [
   ...["-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"],
-  ...["-std=c++17", "-shared", "-fPIC", "-DNAPI_VERSION=8"]
+  ...["-std=c++17", "-shared", "-fPIC", "-Wl,--wrap=TF_NewSessionOptions", "-DNAPI_VERSION=8"]
 ]
 
 /** Digest of all that the addons are made of, so that a change of any of it builds them anew (16 hex digits). */

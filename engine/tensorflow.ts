@@ -70,7 +70,7 @@ interface Preload {
 const quietest = "3"
 const logLevel = () => process.env.TF_CPP_MIN_LOG_LEVEL ?? quietest
 
-function variables({ intraOpThreads, interOpThreads }: LoadOptions): ReadonlyArray<string> {
+function variables({ intraOpThreads, interOpThreads }: LoadOptions, graphsAsWritten: boolean): ReadonlyArray<string> {
   return [
     ...["TF_CPP_MIN_LOG_LEVEL", logLevel()],
     // Threads of our own kernels that wait for work sleep, in place of taking a core from TensorFlow's.
@@ -81,6 +81,8 @@ function variables({ intraOpThreads, interOpThreads }: LoadOptions): ReadonlyArr
       "TF_CPU_BFC_MEM_LIMIT_IN_MB",
       process.env.TF_CPU_BFC_MEM_LIMIT_IN_MB ?? String(Math.ceil(totalmem() / 2 ** 20))
     ],
+    // Read by the addon's session options.
+    ...(graphsAsWritten ? ["MMT_GRAPHS_AS_WRITTEN", "1"] : []),
     ...(intraOpThreads ? ["TF_NUM_INTRAOP_THREADS", String(intraOpThreads)] : []),
     ...(interOpThreads ? ["TF_NUM_INTEROP_THREADS", String(interOpThreads)] : [])
   ]
@@ -111,8 +113,10 @@ export const openLibrary = (engine: Engine, options: LoadOptions): Effect.Effect
   Effect.try({
     try: () => {
       const { preload, hasAvx512Vnni } = require(join(engine.addons, "preload.node")) as Preload
-      showForeignLines(preload(engine.library, ...variables(options)))
       fastConvolutions = hasAvx512Vnni() && process.env.TF_ENABLE_ONEDNN_OPTS !== "0"
+      // On a GPU and for oneDNN's kernels TensorFlow rewrites graphs to those that it has fast kernels for.
+      const graphsAsWritten = !fastConvolutions && readAddonFolder(engine.addons)?.flavour === "cpu"
+      showForeignLines(preload(engine.library, ...variables(options, graphsAsWritten)))
     },
     catch: broken(engine)
   })

@@ -16,7 +16,7 @@ import type { Points } from "#model/distance-blocks.ts"
 const [leastHeight, mostHeight] = [512, 4096]
 
 /** Blocks at least, where they are not too small: of a block with itself all distances are computed twice. */
-const leastBlocks = 4
+const leastBlocks = 8
 
 /** Pairs of blocks that a call works on, side by side. */
 const sideBySide = 2

@@ -9,8 +9,7 @@ void Forward(const Convolution &c, const float *x, const float *kernel, const fl
   const auto multiply = ByWinograd(c) ? MultiplyByWinograd : Multiply;
   Memory panels(Parts(c.out, kPanel) * kPanel * view.depth());
   Pack(view.depth(), c.out, 1, [&](int64_t r) { return kernel + r * c.out; }, panels.data(), c.threads);
-  multiply(view, x, panels.data(), {y, c.outHeight, c.outWidth, c.out, 1, 0, 0}, {true, true, relu, offset, residual, y, false},
-           c.threads);
+  multiply(view, x, panels.data(), {y, c.outHeight, c.outWidth, c.out, 1, 0, 0}, {offset, residual, y, relu}, c.threads);
 }
 
 // dx: of each phase of the stride a convolution of dy by the taps that meet it, in reverse.
@@ -32,8 +31,7 @@ void InputGradient(const Convolution &c, const float *dy, const float *kernel, f
         return kernel + (tapY * c.kernelWidth + tapX) * c.in * c.out + r % c.out;
       };
       Pack(view.depth(), c.in, c.out, row, panels.data(), c.threads);
-      multiply(view, dy, panels.data(), {dx, c.height, c.width, c.in, c.stride, down.begin, along.begin},
-               {true, true, false, nullptr, nullptr, dx, false}, c.threads);
+      multiply(view, dy, panels.data(), {dx, c.height, c.width, c.in, c.stride, down.begin, along.begin}, {}, c.threads);
     }
 }
 

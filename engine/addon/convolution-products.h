@@ -1,10 +1,8 @@
 // Convolutions as products of matrices: a row of a window is contiguous in an image, and so is that row of the kernel.
 // convolution.cc includes this file once for each instruction set.
 
-// Rows of a panel that stay in the first cache while they meet the places of a block, and how many places those are.
-constexpr int64_t kDepth = 256, kBlock = 144;
-// Numbers between neighbouring windows from which on parts of these would meet in few lines of that cache.
-constexpr int64_t kApart = 512;
+// Places of a block, whose windows stay in the cache from one panel to the next.
+constexpr int64_t kBlock = 96;
 // Of the gradient of a kernel: the places over which it is summed at once, the tiles that share what these see, and the panels
 // from which on that is brought together for them.
 constexpr int64_t kPlaces = 144, kChunk = 4, kTogether = 8;
@@ -22,57 +20,31 @@ void RowsOf(const View &view, const Block &b, const Target &target, std::vector<
       }
 }
 
-// The same rows with `length` numbers from `at` on, brought together.
-void Together(const std::vector<Row> &rows, int64_t at, int64_t length, float *seen, std::vector<Row> &close) {
-  close.clear();
-  for (const Row &row : rows) {
-    memcpy(seen, row.in + at, length * sizeof(float));
-    close.push_back({seen, row.out});
-    seen += length;
-  }
-}
-
-// Rows times all panels, of which each has `depth` rows and starts at the first that the window meets.
-void MultiplyRows(const std::vector<Row> &rows, int64_t at, const Window &window, const float *panels, int64_t depth,
-                  int64_t channels, const Finish &finish) {
+// Rows times all panels, of which each has `depth` rows.
+void MultiplyRows(const std::vector<Row> &rows, const Window &window, const float *panels, int64_t depth, int64_t channels,
+                  const Finish &finish) {
   const int64_t places = rows.size(), tiles = Parts(places, kRows);
   for (int64_t channel = 0; channel < channels; channel += kPanel)
     for (int64_t t = 0; t < tiles; t++) {
       const int64_t begin = t * places / tiles, stop = (t + 1) * places / tiles;
-      AnyTile(stop - begin, &rows[begin], at, window, panels + channel * depth, channel,
+      AnyTile(stop - begin, &rows[begin], window, panels + channel * depth, channel,
               channels - channel < kPanel ? channels - channel : kPanel, finish);
     }
 }
 
 // The product of all windows and the panels [panel][window's rows][row's numbers][kPanel].
-void Multiply(const View &view, const float *x, const float *panels, const Target &target, const Finish &end, int threads) {
+void Multiply(const View &view, const float *x, const float *panels, const Target &target, const Finish &finish, int threads) {
   const Blocks blocks(view, kBlock);
-  const int64_t length = view.windowWidth * view.channels, depth = view.depth(), most = blocks.mostPlaces();
-  // A pass takes some rows of the window, or a part of one.
-  const int64_t taps = length > kDepth ? 1 : kDepth / length > view.windowHeight ? view.windowHeight : kDepth / length;
-  const int64_t part = taps > 1 ? length : Parts(length, Parts(length, kDepth));
-  const bool together = part < length && view.stride * view.channels >= kApart;
 #pragma omp parallel num_threads(threads) if (threads > 1 && blocks.count > 1)
   {
-    Memory buffer(blocks.bufferSize()), seen(together ? most * part : 0);
-    std::vector<Row> rows, close;
+    Memory buffer(blocks.bufferSize());
+    std::vector<Row> rows;
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < blocks.count; i++) {
       const Block b = blocks.At(i, x, buffer.data());
       RowsOf(view, b, target, rows);
-      for (int64_t tap = 0; tap < view.windowHeight; tap += taps)
-        for (int64_t k = 0; k < length; k += part) {
-          const int64_t some = tap + taps > view.windowHeight ? view.windowHeight - tap : taps;
-          const Window window = {some, k + part > length ? length - k : part, b.perRow};
-          Finish finish = end;
-          finish.first = tap == 0 && k == 0;
-          finish.last = tap + some == view.windowHeight && k + part >= length;
-          finish.plain = finish.first && !(finish.last && (end.offset || end.residual || end.relu));
-          const int64_t at = tap * b.perRow + k;
-          if (together) Together(rows, at, window.length, seen.data(), close);
-          MultiplyRows(together ? close : rows, together ? 0 : at, window, panels + (tap * length + k) * kPanel, depth,
-                       target.channels, finish);
-        }
+      MultiplyRows(rows, {view.windowHeight, view.windowWidth * view.channels, b.perRow}, panels, view.depth(), target.channels,
+                   finish);
     }
   }
 }
@@ -98,7 +70,8 @@ void Pack(int64_t depth, int64_t channels, int64_t step, Start row, float *panel
     }
 }
 
-// The gradient of a kernel by the products of all windows and dy; threads share its parts, so that each number is one thread's sum.
+// The gradient of a kernel by the products of all windows and dy; threads share its parts, so that each number is one thread's
+// sum.
 void SumKernel(const Convolution &c, const float *x, const float *dy, float *out) {
   const View view = ViewOf(c);
   const Blocks blocks(view, kPlaces);
@@ -127,7 +100,7 @@ void SumKernel(const Convolution &c, const float *x, const float *dy, float *out
         if (together) {
           at.clear();
           for (int64_t p = 0; p < places; p++) {
-            for (int64_t k = 0; k < width; k++) seen.data()[p * width + k] = from[starts[p] + k];
+            memcpy(seen.data() + p * width, from + starts[p], width * sizeof(float));
             at.push_back(p * width);
           }
           from = seen.data();

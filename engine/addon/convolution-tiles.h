@@ -7,36 +7,31 @@ typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4), may_
 constexpr int64_t kPanel = 2 * kLanes;
 constexpr int kRows = 6;
 
-// What is stored of a tile: sums on top of those that are there, unless they are the first; with the last come the others.
+// What follows a product before it is stored.
 struct Finish {
-  bool first, last, relu;
   const float *offset;
   // The residual of the whole output, and where that starts.
   const float *residual, *out;
-  // Nothing but the sums is stored.
-  bool plain;
+  bool relu;
+
+  bool nothing() const { return !offset && !residual && !relu; }
 };
 
-inline __attribute__((always_inline)) void Store(Vector sum, float *out, int64_t channels, const Finish &finish,
-                                                 const float *offset) {
+// The first `channels` numbers of a vector, from channel `channel` on.
+inline __attribute__((always_inline)) void Store(Vector sum, float *out, int64_t channel, int64_t channels,
+                                                 const Finish &finish) {
   if (channels >= kLanes) {
-    if (!finish.first) sum += *(Unaligned *)out;
-    if (finish.last) {
-      if (offset) sum += *(Unaligned *)offset;
-      if (finish.residual) sum += *(Unaligned *)(finish.residual + (out - finish.out));
-      if (finish.relu) sum = sum < 0 ? Vector{} : sum;
-    }
+    if (finish.offset) sum += *(Unaligned *)(finish.offset + channel);
+    if (finish.residual) sum += *(Unaligned *)(finish.residual + (out - finish.out));
+    if (finish.relu) sum = sum < 0 ? Vector{} : sum;
     *(Unaligned *)out = sum;
     return;
   }
   for (int64_t c = 0; c < channels; c++) {
-    float value = finish.first ? sum[c] : out[c] + sum[c];
-    if (finish.last) {
-      if (offset) value += offset[c];
-      if (finish.residual) value += finish.residual[out - finish.out + c];
-      if (finish.relu && value < 0) value = 0;
-    }
-    out[c] = value;
+    float value = sum[c];
+    if (finish.offset) value += finish.offset[channel + c];
+    if (finish.residual) value += finish.residual[out - finish.out + c];
+    out[c] = finish.relu && value < 0 ? 0 : value;
   }
 }
 
@@ -53,12 +48,11 @@ struct Window {
 
 // M rows times a panel [taps · length, kPanel].
 template <int M>
-void Tile(const Row *rows, int64_t at, const Window &window, const float *panel, int64_t channel, int64_t channels,
-          const Finish &finish) {
+void Tile(const Row *rows, const Window &window, const float *panel, int64_t channel, int64_t channels, const Finish &finish) {
   Vector sum[M][2];
   const float *from[M];
 #pragma GCC unroll 8
-  for (int m = 0; m < M; m++) from[m] = rows[m].in + at, sum[m][0] = sum[m][1] = Vector{};
+  for (int m = 0; m < M; m++) from[m] = rows[m].in, sum[m][0] = sum[m][1] = Vector{};
   for (int64_t t = 0; t < window.taps; t++) {
 #pragma GCC unroll 4
     for (int64_t k = 0; k < window.length; k++, panel += kPanel) {
@@ -73,7 +67,7 @@ void Tile(const Row *rows, int64_t at, const Window &window, const float *panel,
 #pragma GCC unroll 8
     for (int m = 0; m < M; m++) from[m] += window.step;
   }
-  if (finish.plain && channels == kPanel) {
+  if (channels == kPanel && finish.nothing()) {
 #pragma GCC unroll 8
     for (int m = 0; m < M; m++) {
       *(Unaligned *)(rows[m].out + channel) = sum[m][0];
@@ -81,19 +75,17 @@ void Tile(const Row *rows, int64_t at, const Window &window, const float *panel,
     }
     return;
   }
-  const float *offset = finish.offset ? finish.offset + channel : nullptr;
 #pragma GCC unroll 8
   for (int m = 0; m < M; m++) {
-    Store(sum[m][0], rows[m].out + channel, channels, finish, offset);
-    if (channels > kLanes)
-      Store(sum[m][1], rows[m].out + channel + kLanes, channels - kLanes, finish, offset ? offset + kLanes : nullptr);
+    Store(sum[m][0], rows[m].out + channel, channel, channels, finish);
+    if (channels > kLanes) Store(sum[m][1], rows[m].out + channel + kLanes, channel + kLanes, channels - kLanes, finish);
   }
 }
 
-void AnyTile(int64_t count, const Row *rows, int64_t at, const Window &window, const float *panel, int64_t channel,
-             int64_t channels, const Finish &finish) {
+void AnyTile(int64_t count, const Row *rows, const Window &window, const float *panel, int64_t channel, int64_t channels,
+             const Finish &finish) {
   static constexpr decltype(&Tile<1>) tiles[] = {Tile<1>, Tile<2>, Tile<3>, Tile<4>, Tile<5>, Tile<6>};
-  tiles[count - 1](rows, at, window, panel, channel, channels, finish);
+  tiles[count - 1](rows, window, panel, channel, channels, finish);
 }
 
 // M rows of the kernel's gradient: of all places the products of M numbers of their windows and a panel of dy [place][kPanel].
@@ -122,12 +114,11 @@ void KernelTile(const float *from, const int *at, int64_t places, const float *p
     }
     return;
   }
-  const Finish finish = {first, false, false, nullptr, nullptr, nullptr, false};
-#pragma GCC unroll 8
-  for (int m = 0; m < M; m++) {
-    Store(sum[m][0], out + m * step, channels, finish, nullptr);
-    if (channels > kLanes) Store(sum[m][1], out + m * step + kLanes, channels - kLanes, finish, nullptr);
-  }
+  for (int m = 0; m < M; m++)
+    for (int64_t c = 0; c < channels; c++) {
+      const float value = sum[m][c / kLanes][c % kLanes];
+      out[m * step + c] = first ? value : out[m * step + c] + value;
+    }
 }
 
 void AnyKernelTile(int64_t rows, const float *from, const int *at, int64_t places, const float *panel, float *out, int64_t step,

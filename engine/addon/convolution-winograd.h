@@ -162,13 +162,12 @@ void MeetPanels(int64_t rows, int64_t channels, const float *panels, float *met,
 }
 
 // As Multiply.
-void MultiplyByWinograd(const View &view, const float *x, const float *panels, const Target &target, const Finish &end,
+void MultiplyByWinograd(const View &view, const float *x, const float *panels, const Target &target, const Finish &finish,
                         int threads) {
   const Patches patches = {view};
   const int64_t blocks = Parts(patches.count, kPatches), most = Parts(patches.count, blocks);
   const int64_t depth = view.channels, channels = target.channels;
   const int64_t perMet = PerSpot(depth * channels), perSeen = PerSpot(most * depth), perProduct = PerSpot(most * channels);
-  const Finish plain = {true, true, false, nullptr, nullptr, nullptr, true};
   Memory met(kSpots * perMet), zeros(depth);
   memset(zeros.data(), 0, depth * sizeof(float));
   MeetPanels(depth, channels, panels, met.data(), perMet, threads);
@@ -179,13 +178,12 @@ void MultiplyByWinograd(const View &view, const float *x, const float *panels, c
 #pragma omp for schedule(dynamic)
     for (int64_t b = 0; b < blocks; b++) {
       const int64_t first = b * patches.count / blocks, count = (b + 1) * patches.count / blocks - first;
-      for (int64_t t = 0; t < count; t++)
-        SeePatch(patches, first + t, x, zeros.data(), seen.data() + t * depth, perSeen);
+      for (int64_t t = 0; t < count; t++) SeePatch(patches, first + t, x, zeros.data(), seen.data() + t * depth, perSeen);
       for (int64_t spot = 0; spot < kSpots; spot++) {
         rows.clear();
         for (int64_t t = 0; t < count; t++)
           rows.push_back({seen.data() + spot * perSeen + t * depth, products.data() + spot * perProduct + t * channels});
-        MultiplyRows(rows, 0, {1, depth, 0}, met.data() + spot * perMet, depth, channels, plain);
+        MultiplyRows(rows, {1, depth, 0}, met.data() + spot * perMet, depth, channels, {});
       }
       for (int64_t t = 0; t < count; t++) {
         float *to[4];
@@ -195,7 +193,7 @@ void MultiplyByWinograd(const View &view, const float *x, const float *panels, c
           Load<kSpots, Vector>(products.data() + t * channels + k, perProduct, m);
           OfProducts(m, y);
           for (int i = 0; i < 4; i++)
-            if (to[i]) Store(y[i], to[i] + k, kLanes, end, end.offset ? end.offset + k : nullptr);
+            if (to[i]) Store(y[i], to[i] + k, k, kLanes, finish);
         }
       }
     }

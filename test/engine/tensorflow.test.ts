@@ -16,10 +16,10 @@ function runNode(args: ReadonlyArray<string>, environment: Record<string, string
   return spawnSync(process.execPath, args, { cwd: project, encoding: "utf8", env: { ...inherited, ...environment } })
 }
 
-const runModule = (code: string) => {
+const runModule = (code: string, environment: Record<string, string> = {}) => {
   const imports =
     'import { Effect } from "effect"; import { loadTensorFlow, openLibrary } from "#engine/tensorflow.ts"; '
-  return runNode(["--input-type=module", "-e", imports + code])
+  return runNode(["--input-type=module", "-e", imports + code], environment)
 }
 
 describe("loadTensorFlow", () => {
@@ -44,6 +44,15 @@ describe("loadTensorFlow", () => {
   it("gives standard error back after it loaded", () => {
     const { stderr } = runModule('Effect.runSync(loadTensorFlow()); process.stderr.write("still here")')
     expect(stderr).toBe("still here")
+  })
+
+  it.each(["0", "1"])("leaves graphs as they are written where convolutions are our own (oneDNN: %s)", (oneDnn) => {
+    const code = `
+      import { hasFastConvolutions } from "#engine/tensorflow.ts"
+      Effect.runSync(loadTensorFlow())
+      console.log(hasFastConvolutions(), process.env.MMT_GRAPHS_AS_WRITTEN ?? "rewritten")`
+    const { stdout } = runModule(code, { TF_ENABLE_ONEDNN_OPTS: oneDnn })
+    expect(stdout).toMatch(oneDnn === "0" ? /^false 1\n$/ : /^(false 1|true rewritten)\n$/)
   })
 
   it("starts as many threads as it is told", () => {
