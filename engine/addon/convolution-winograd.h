@@ -1,5 +1,5 @@
 // Convolutions of every place by windows of 3 × 3, in 4/9 of their products: F(2 × 2, 3 × 3) of Lavin and Gray, Fast Algorithms
-// for Convolutional Neural Networks (CVPR 2016), equations 8 and 12 and the matrices before them. Patches of 4 × 4 pixels and
+// for Convolutional Neural Networks (CVPR 2016), section 4.1, whose matrices are A, B and G. Patches of 4 × 4 pixels and
 // kernels become 16 numbers each, "spots"; of each spot, what patches and kernels have there is multiplied as two matrices, and
 // the 16 products of a patch become the 2 × 2 results of the windows in it. The gradient of a kernel goes the same way back.
 // convolution.cc includes this file once for each instruction set.
