@@ -29,6 +29,29 @@ export const squaredDistances = (tf: TensorFlow, query: tfjs.Tensor2D, gallery: 
   return tf.sub(sum, tf.mul(2, tf.matMul(query, gallery, false, true)))
 }
 
+const digit = 2048
+
+/** Rows by ascending distance, equal ones in the order given: three passes over digits of 11 bits are faster than comparing. */
+const ascending = (rows: Int32Array, distances: Float32Array): Int32Array => {
+  const keys = new Uint32Array(distances.length)
+  const value = new Float32Array(1)
+  const bits = new Int32Array(value.buffer)
+  // As unsigned numbers these order as the distances do: negative ones have all their bits turned over, others the sign; −0 is 0.
+  for (let row = 0; row < keys.length; row++) {
+    value[0] = distances[row]! + 0
+    keys[row] = bits[0]! < 0 ? ~bits[0]! : bits[0]! ^ 0x80000000
+  }
+  let [from, to]: [Int32Array, Int32Array] = [rows, new Int32Array(rows.length)]
+  for (const shift of [0, 11, 22]) {
+    const places = new Int32Array(digit + 1)
+    for (let i = 0; i < from.length; i++) places[((keys[from[i]!]! >>> shift) % digit) + 1]!++
+    for (let d = 1; d < digit; d++) places[d]! += places[d - 1]!
+    for (let i = 0; i < from.length; i++) to[places[(keys[from[i]!]! >>> shift) % digit]!++] = from[i]!
+    ;[from, to] = [to, from]
+  }
+  return from
+}
+
 /** Ranks the gallery for one query. Junk are gallery images of its own person on its own camera. */
 export const rankGallery = (
   person: number,
@@ -36,10 +59,11 @@ export const rankGallery = (
   gallery: Pick<Embedded, "person" | "camera">,
   distances: Float32Array
 ): QueryRanking => {
-  const valid: Array<number> = []
-  for (let row = 0; row < distances.length; row++)
-    if (gallery.person[row] !== person || gallery.camera[row] !== camera) valid.push(row)
-  const order = Int32Array.from(valid).sort((a, b) => distances[a]! - distances[b]! || a - b)
+  const valid = new Int32Array(distances.length)
+  let count = 0
+  for (let row = 0; row < valid.length; row++)
+    if (gallery.person[row] !== person || gallery.camera[row] !== camera) valid[count++] = row
+  const order = ascending(valid.subarray(0, count), distances)
   const matches: Array<number> = []
   let precisions = 0
   for (let rank = 1; rank <= order.length; rank++)

@@ -7,7 +7,7 @@ import { run } from "../stages/run-stage.ts"
 
 const person = fc.integer({ min: 0, max: 4 })
 const camera = fc.integer({ min: 1, max: 3 })
-const gallery = fc.array(fc.record({ person, camera, distance: fc.constantFrom(0, 0.5, 1, 1.5, 2, 2.5) }), {
+const gallery = fc.array(fc.record({ person, camera, distance: fc.constantFrom(-1e-7, -0, 0, 0.5, 1, 1.5, 2, 2.5) }), {
   maxLength: 30
 })
 
