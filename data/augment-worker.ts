@@ -1,7 +1,8 @@
 /** The worker thread that makes batches: reads the pixels of each row from its file and augments each view of it. */
 import { openSync, readSync } from "node:fs"
 import { move } from "piscina"
-import { type Augmentation, augment, type Normalisation, normalisationTable, type Size } from "#data/augmentation.ts"
+import { augment, normalisationTable, type Size } from "#data/augmentation.ts"
+import type { Augmentation, Normalisation } from "#data/augmentation-settings.ts"
 import type { PixelPlace } from "#data/image-rows.ts"
 import { random } from "#data/random.ts"
 

@@ -4,31 +4,10 @@
  * `mmt/utils/data/transforms.py`; for the order of the optional ones fast-reid (jitter after the crop), SimCLR (blur after jitter) and
  * OpenUnReID (blur before normalising).
  */
-import { Schema } from "effect"
-import { ColorJitter, jitterColors } from "#data/color-jitter.ts"
-import { Blur, blurSometimes } from "#data/gaussian-blur.ts"
+import type { Augmentation, Normalisation } from "#data/augmentation-settings.ts"
+import { jitterColors } from "#data/color-jitter.ts"
+import { blurSometimes } from "#data/gaussian-blur.ts"
 import type { Random } from "#data/random.ts"
-
-const Probability = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
-const Three = Schema.Array(Schema.Finite).check(
-  Schema.makeFilter((values) => values.length === 3 || "expected three numbers: red, green, blue")
-)
-
-export const Augmentation = Schema.Struct({
-  /** Probability of a horizontal flip. */
-  flip: Probability,
-  /** Black pixels added on each side before the random crop back to the image's size. */
-  pad: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),
-  /** Probability of random erasing. */
-  erase: Probability,
-  colorJitter: Schema.optionalKey(ColorJitter),
-  blur: Schema.optionalKey(Blur)
-})
-export type Augmentation = typeof Augmentation.Type
-
-/** Mean and standard deviation of each channel, of values in [0, 1]. */
-export const Normalisation = Schema.Struct({ mean: Three, std: Three })
-export type Normalisation = typeof Normalisation.Type
 
 export const imagenetNormalisation: Normalisation = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }
 

@@ -2,19 +2,8 @@
  * Colour jitter of RGB bytes, as torchvision's `ColorJitter` does it to a PIL image: brightness, contrast, saturation and hue, each
  * by a factor of its own, in an order drawn anew, every intermediate result rounded to bytes as PIL rounds it.
  */
-import { Schema } from "effect"
+import type { ColorJitter } from "#data/augmentation-settings.ts"
 import type { Random } from "#data/random.ts"
-
-const NotNegative = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
-
-export const ColorJitter = Schema.Struct({
-  probability: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })),
-  brightness: NotNegative,
-  contrast: NotNegative,
-  saturation: NotNegative,
-  hue: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 0.5 }))
-})
-export type ColorJitter = typeof ColorJitter.Type
 
 /** Luma of ITU-R 601-2 in 1/65536, as PIL's mode "L". */
 const grey = (pixels: Uint8Array, at: number): number =>

@@ -3,20 +3,8 @@
  * each axis, rounded to bytes after each. Source: Gwosdek et al., "Theoretical Foundations of Gaussian Convolution by Extended Box
  * Filtering", 2011.
  */
-import { Schema } from "effect"
+import type { Blur } from "#data/augmentation-settings.ts"
 import type { Random } from "#data/random.ts"
-
-const NotNegative = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
-
-export const Blur = Schema.Struct({
-  probability: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })),
-  sigma: Schema.Array(NotNegative).check(
-    Schema.makeFilter(
-      (range) => (range.length === 2 && range[0]! <= range[1]!) || "expected the lowest and the highest of two numbers"
-    )
-  )
-})
-export type Blur = typeof Blur.Type
 
 const passes = 3
 

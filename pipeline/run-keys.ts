@@ -1,6 +1,6 @@
 /** The keys of a run file: their schema, whose defaults are the paper's settings. */
 import { Effect, Schema } from "effect"
-import { Augmentation } from "#data/augmentation.ts"
+import { Augmentation } from "#data/augmentation-settings.ts"
 import { cameraPatternFits, formatOf, readFields } from "#data/dataset.ts"
 import { ModelConfig } from "#model/config.ts"
 import { consistent, DbscanSettings } from "#model/dbscan.ts"

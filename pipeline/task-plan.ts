@@ -1,5 +1,5 @@
 /** What a plan is made of: tasks, each a chain of stages with where its inputs come from, and how tasks are named. */
-import type { Augmentation } from "#data/augmentation.ts"
+import type { Augmentation } from "#data/augmentation-settings.ts"
 import { random } from "#data/random.ts"
 import type { ModelConfig } from "#model/config.ts"
 import { canonical } from "#pipeline/manifest.ts"

@@ -4,8 +4,9 @@
  */
 import type { RecordBatch } from "apache-arrow"
 import { Effect, Fiber, Schema, Stream } from "effect"
-import { Augmentation, imagenetNormalisation, Normalisation } from "#data/augmentation.ts"
+import { imagenetNormalisation } from "#data/augmentation.ts"
 import { AugmentationPool } from "#data/augmentation-pool.ts"
+import { Augmentation, Normalisation } from "#data/augmentation-settings.ts"
 import { sampleBatches } from "#data/identity-sampler.ts"
 import { type ImageRow, imageRows } from "#data/image-rows.ts"
 import { type Inlet, optionalPort, port, stage } from "#pipeline/stage.ts"

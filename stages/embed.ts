@@ -1,7 +1,8 @@
 /** embed: images → one L2-normalised vector an image, by one network or the average of several. */
 import type { RecordBatch } from "apache-arrow"
 import { Effect, Result, Schema, Stream } from "effect"
-import { imagenetNormalisation, Normalisation, normalisationTable, normalise } from "#data/augmentation.ts"
+import { imagenetNormalisation, normalisationTable, normalise } from "#data/augmentation.ts"
+import { Normalisation } from "#data/augmentation-settings.ts"
 import { Programs } from "#engine/programs.ts"
 import { compiledEmbedder, type Embedder } from "#model/embedder.ts"
 import { Networks } from "#model/networks.ts"

@@ -1,6 +1,6 @@
 /** Batches by the augment stage, with two threads, from the file of decoded images: node augment.ts FOLDER, with images.arrow */
 import { join } from "node:path"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Stream } from "effect"
 import { imagenetNormalisation } from "#data/augmentation.ts"
 import { AugmentationPool } from "#data/augmentation-pool.ts"

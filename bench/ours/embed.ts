@@ -1,6 +1,6 @@
 /** Embeddings of decoded images as the embed stage computes them: node embed.ts FOLDER. The unit of work is the batch. */
 import { join } from "node:path"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer, Stream } from "effect"
 import { imagenetNormalisation, normalisationTable, normalise } from "#data/augmentation.ts"
 import { Programs } from "#engine/programs.ts"

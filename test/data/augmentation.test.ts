@@ -1,13 +1,7 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import {
-  type Augmentation,
-  augment,
-  imagenetNormalisation,
-  normalisationTable,
-  normalise,
-  type Size
-} from "#data/augmentation.ts"
+import { augment, imagenetNormalisation, normalisationTable, normalise, type Size } from "#data/augmentation.ts"
+import type { Augmentation } from "#data/augmentation-settings.ts"
 import { jitterColors } from "#data/color-jitter.ts"
 import { blurSometimes } from "#data/gaussian-blur.ts"
 import { random } from "#data/random.ts"
