@@ -12,6 +12,7 @@ import { measureOverhead } from "./overhead.ts"
 import { peerPython } from "./python.ts"
 import { reportRow, reportText } from "./report.ts"
 import { runProgram, SideFailed } from "./side-process.ts"
+import { compareWholeRuns } from "./whole-run.ts"
 
 /** Some cases could not be compared; why is said already. */
 class CasesFailed extends Schema.TaggedError<CasesFailed>()("CasesFailed", { names: Schema.Array(Schema.String) }) {
@@ -116,13 +117,17 @@ export const bench = Command.make(
       Flag.withDescription("Measures what a run's syncs, digests and manifests cost; then the cases that are named"),
       Flag.withDefault(false)
     ),
+    quickstart: Flag.Boolean("quickstart").pipe(
+      Flag.withDescription("Runs the quickstart's recipe whole, once by each side; then the cases that are named"),
+      Flag.withDefault(false)
+    ),
     rounds: Flag.Int("rounds").pipe(
       Flag.withDescription("Rounds of each case that are counted; by default each case's own"),
       Flag.withSchema(PositiveInt),
       Flag.optional
     )
   },
-  Effect.fn("bench")(function* ({ names, json, peer, large, overhead, rounds }) {
+  Effect.fn("bench")(function* ({ names, json, peer, large, overhead, quickstart, rounds }) {
     const fs = yield* FileSystem.FileSystem
     if (Option.isSome(json)) yield* fs.makeDirectory(dirname(json.value), { recursive: true })
     yield* ensureEngine
@@ -133,8 +138,11 @@ export const bench = Command.make(
         node,
         Option.getOrElse(rounds, () => 3)
       )
-    if ((large || overhead) && names.length === 0) return
+    const alone = names.length === 0 && (large || overhead || quickstart)
+    if (alone && !quickstart) return
     const executables = { node, python: yield* peerPython }
+    if (quickstart) yield* compareWholeRuns(executables)
+    if (alone) return
     const { comparisons, failed } = yield* compareAll(chosenOf(names, peer), executables, rounds)
     if (comparisons.length > 0) yield* Console.log(reportText(comparisons))
     if (Option.isSome(json)) {

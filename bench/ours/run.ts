@@ -4,19 +4,17 @@
  */
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect } from "effect"
 import { Bookkeeping } from "#pipeline/bookkeeping.ts"
 import { executeRun } from "#pipeline/run.ts"
-import { readRunFile } from "#pipeline/run-file.ts"
 import { serve } from "../side.ts"
+import { quickstartRun } from "./quickstart-run.ts"
 
 const [folder, how] = process.argv.slice(2) as [string, string]
 const isKept = how === "with"
-const recipe = new URL("../../recipes/quickstart.yaml", import.meta.url).pathname
-const settings = {
-  "data.source.root": join(folder, "pair/source"),
-  "data.target.root": join(folder, "pair/target"),
+const fewer = {
   "pretrain.epochs": 5,
   "pretrain.milestones": [],
   "adapt.epochs": 3,
@@ -24,8 +22,7 @@ const settings = {
 }
 
 const program = Effect.gen(function* () {
-  const set = Object.entries(settings).map(([key, value]) => ({ key, value }))
-  const config = yield* readRunFile(recipe, set)
+  const config = yield* quickstartRun(folder, fewer)
   let runs = 0
   const once = Effect.gen(function* () {
     const run = join(folder, `${how}-${++runs}`)

@@ -35,8 +35,8 @@ def supervised(student, labels):
 
 
 def pretrain_terms(students, labels):
-    ce, tri, _, _ = supervised(students[0], labels)
-    return [ce, tri], ce + tri
+    terms = [term for student in students for term in supervised(student, labels)[:2]]
+    return terms, sum(terms)
 
 
 def mmt_terms(students, teachers, labels):

@@ -6,12 +6,13 @@ import sys
 import time
 
 
-def serve(values, settings, work, peak=None):
+def serve(values, settings, work, peak=None, first=None):
     """
     `values`: lists of numbers by name, compared before anything is timed; `work(count)` does `count` units; `peak`: bytes
-    of memory held so far at most.
+    of memory held so far at most; `first`: seconds until the first unit of work was done.
     """
-    say({"values": values, "settings": settings} | ({} if peak is None else {"peakBytes": peak}))
+    measured = {"peakBytes": peak, "firstStep": first}
+    say({"values": values, "settings": settings} | {name: value for name, value in measured.items() if value is not None})
     for line in sys.stdin:
         start = time.perf_counter()
         work(int(line))
