@@ -1,5 +1,6 @@
 /** How a command line of this project ends. Exit codes: 0 done, 1 failed, 2 misuse, 130 interrupted. */
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Console, Effect, Layer, Runtime, Schema } from "effect"
 import { CliError, CliOutput, Command } from "effect/cli"
 import packageJson from "../package.json" with { type: "json" }

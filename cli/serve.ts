@@ -2,7 +2,7 @@
 import { Console, Effect, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { stepBehindOthers } from "#serve/below-others.ts"
-import { defaultPort, serveRuns } from "#serve/server.ts"
+import { defaultPort } from "#serve/default-port.ts"
 
 const Port = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65535 }))
 
@@ -21,6 +21,7 @@ export const serve = Command.make(
   },
   Effect.fn("mmt serve")(function* ({ runs, port }) {
     stepBehindOthers()
+    const { serveRuns } = yield* Effect.promise(() => import("#serve/server.ts"))
     const url = yield* serveRuns(runs, port)
     yield* Console.log(`serving ${runs} on ${url}; Ctrl-C ends it`)
     return yield* Effect.never

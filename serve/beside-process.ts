@@ -2,10 +2,11 @@
  * The process that serves a run while another executes it, so that no page takes a step's time. It tells that one its URL, and how
  * many pages are open once the run is over; with the last of them it ends.
  */
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect } from "effect"
 import { stepBehindOthers } from "#serve/below-others.ts"
-import { defaultPort, type OpenPages, serveRuns } from "#serve/server.ts"
+import { defaultPort } from "#serve/default-port.ts"
+import { type OpenPages, serveRuns } from "#serve/server.ts"
 
 /** What this process tells the one that runs. */
 export type Told = { readonly url: string } | { readonly pages: number }

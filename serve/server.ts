@@ -1,7 +1,7 @@
 /** The server of live pages: on this machine alone, for reading alone. */
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
-import { NodeHttpServer } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, RcMap, Schema, type Scope, Stream, SubscriptionRef } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Html } from "#report/html.ts"
@@ -14,9 +14,6 @@ import { runListWatcher, runPath } from "#serve/run-list.ts"
 import { partsOf, runWatcher, type SeenRun } from "#serve/run-page.ts"
 
 const localhost = "127.0.0.1"
-
-/** No service that is known has it. */
-export const defaultPort = 7117
 
 /** The server cannot listen. */
 export class PortTaken extends Schema.TaggedError<PortTaken>()("PortTaken", {

@@ -1,6 +1,6 @@
 /** Writes images.arrow, decoded images to augment, for both sides: node augment-inputs.ts FOLDER */
 import { join } from "node:path"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Stream } from "effect"
 import { random } from "#data/random.ts"
 import { writeBatches } from "#pipeline/arrow-file.ts"

@@ -1,6 +1,6 @@
 /** The decode stage over a split, one pass after the other: node decode.ts FOLDER, which holds images/ */
 import { join } from "node:path"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Stream } from "effect"
 import { Session } from "#engine/session.ts"
 import { viewOf } from "#schemas/artifact.ts"

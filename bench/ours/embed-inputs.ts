@@ -1,6 +1,6 @@
 /** Writes checkpoint.arrow and images.arrow, for both sides of the bench of embedding: node embed-inputs.ts FOLDER */
 import { join } from "node:path"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer, Stream } from "effect"
 import { random } from "#data/random.ts"
 import { Session } from "#engine/session.ts"

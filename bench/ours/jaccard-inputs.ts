@@ -1,6 +1,6 @@
 /** Writes embeddings.arrow, features of people seen 17 times each: node jaccard-inputs.ts FOLDER ROWS DIMENSION NOISE */
 import { join } from "node:path"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Stream } from "effect"
 import { writeBatches } from "#pipeline/arrow-file.ts"
 import { batchOf } from "#schemas/artifact.ts"

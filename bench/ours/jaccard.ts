@@ -1,6 +1,6 @@
 /** DBSCAN as the cluster stage runs it, of embeddings.arrow, reading them included: node jaccard.ts FOLDER */
 import { join } from "node:path"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Schema, Stream } from "effect"
 import { Session } from "#engine/session.ts"
 import { JaccardThreads } from "#model/jaccard.ts"

@@ -1,6 +1,6 @@
 /** Writes embeddings.arrow and centroids.arrow (where Lloyd's iterations start), for both sides: node kmeans-inputs.ts FOLDER */
 import { join } from "node:path"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Stream } from "effect"
 import { Session } from "#engine/session.ts"
 import { kmeansPlusPlus } from "#model/kmeans.ts"

@@ -1,6 +1,6 @@
 /** One clustering after the other: k-means++ seeds, then Lloyd's iterations from given centroids: node kmeans.ts FOLDER */
 import { join } from "node:path"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Stream } from "effect"
 import { Session } from "#engine/session.ts"
 import { kmeans, kmeansPlusPlus } from "#model/kmeans.ts"

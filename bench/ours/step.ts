@@ -3,7 +3,7 @@
  * COMPARED says of how many steps the losses are compared.
  */
 import { join } from "node:path"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer, Stream } from "effect"
 import { random } from "#data/random.ts"
 import { Programs } from "#engine/programs.ts"

@@ -1,6 +1,6 @@
 /** Writes checkpoint.arrow and batches.arrow, for both sides of a bench of training steps: node training-inputs.ts FOLDER CASE */
 import { join } from "node:path"
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer, Stream } from "effect"
 import { random } from "#data/random.ts"
 import { Session } from "#engine/session.ts"

@@ -1,6 +1,6 @@
 /** How the bench talks with a side, and what it says of one that fails. */
 import { fileURLToPath } from "node:url"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { runProgram, startSide } from "../../bench/side-process.ts"

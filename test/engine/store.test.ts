@@ -11,7 +11,7 @@ import {
 } from "node:fs"
 import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Deferred, Effect } from "effect"
 import { afterEach, beforeEach, expect, it } from "vitest"
 import { createWhole, isWhole, sweep } from "#engine/store.ts"

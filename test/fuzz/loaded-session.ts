@@ -1,6 +1,6 @@
 /** TensorFlow, loaded once for all cases of a process. */
 
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer, Scope } from "effect"
 import { Session } from "#engine/session.ts"
 
