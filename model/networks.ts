@@ -40,8 +40,15 @@ export interface NetworksShape {
   readonly get: (name: string) => Effect.Effect<Network, NetworkMissing>
   readonly has: (name: string) => boolean
   readonly names: () => ReadonlyArray<string>
-  /** Replaces all networks by those of a checkpoint's record batches; the optimizer is theirs or gone. */
-  readonly load: (batches: ReadonlyArray<RecordBatch>, source: string) => Effect.Effect<void, CheckpointInvalid>
+  /**
+   * Replaces all networks by those of a checkpoint's record batches; the optimizer is theirs or gone. Where it holds all networks of
+   * `only`, it is these alone.
+   */
+  readonly load: (
+    batches: ReadonlyArray<RecordBatch>,
+    source: string,
+    only?: ReadonlyArray<string>
+  ) => Effect.Effect<void, CheckpointInvalid>
   /** Frees all networks and their optimizer. */
   readonly discard: () => void
   /** A network with weights drawn from a seed, but for those that are given. */
@@ -149,7 +156,7 @@ const makeNetworks = (session: SessionShape): NetworksShape => {
     return network
   }
 
-  const load: NetworksShape["load"] = Effect.fn("Networks.load")(function* (batches, source) {
+  const load: NetworksShape["load"] = Effect.fn("Networks.load")(function* (batches, source, only) {
     const problems: Array<string> = []
     if (batches.length === 0) return yield* new CheckpointInvalid({ source, problems: ["it has no rows"] })
     const metadata = yield* Effect.forEach(batches, (batch) =>
@@ -166,7 +173,8 @@ const makeNetworks = (session: SessionShape): NetworksShape => {
     for (const [name, tensors] of loaded) problems.push(...tensorProblems(name, config, tensors))
     if (problems.length > 0) return yield* new CheckpointInvalid({ source, problems })
     shape.discard()
-    for (const [name, tensors] of loaded) add(name, config, tensors)
+    const wanted = only?.every((name) => loaded.has(name)) ? only : [...loaded.keys()]
+    for (const name of new Set(wanted)) add(name, config, loaded.get(name)!)
     savedMoments = { step: metadata[0]!.optimizerStep ?? 0, of: momentsIn(loaded) }
     shape.teacherStep = metadata[0]!.teacherStep ?? 0
   })

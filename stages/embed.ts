@@ -37,7 +37,7 @@ export const embedStage = stage({
       const networks = yield* Networks
       const progress = yield* ProgressListener
       if (inputs.checkpoint) {
-        yield* networks.load(yield* Stream.runCollect(inputs.checkpoint.batches), inputs.checkpoint.source)
+        yield* networks.load(yield* Stream.runCollect(inputs.checkpoint.batches), inputs.checkpoint.source, names)
       }
       const used = yield* Effect.forEach(names, networks.get)
       const programs = yield* Programs

@@ -105,6 +105,20 @@ describe("a checkpoint", () => {
       })
     ))
 
+  it("gives the networks that are asked for alone, or all where one of these is missing", () =>
+    withNetworks((networks) =>
+      Effect.gen(function* () {
+        anyState(networks)
+        const saved = networks.save({ optimizer: false })
+        const whole = (yield* networks.get("student-2")).read()
+        yield* networks.load([saved], "checkpoint.arrow", ["student-2"])
+        expect(networks.names()).toEqual(["student-2"])
+        expect((yield* networks.get("student-2")).read()).toEqual(whole)
+        yield* networks.load([saved], "checkpoint.arrow", ["student-2", "teacher-9"])
+        expect(networks.names()).toEqual(["student-1", "student-2"])
+      })
+    ))
+
   const refusals: ReadonlyArray<readonly [string, (batch: RecordBatch) => RecordBatch, string]> = [
     [
       "lacks a tensor",
