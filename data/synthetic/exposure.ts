@@ -32,23 +32,23 @@ export const expose = (pixels: Uint8Array, index: number, shot: Shot): Uint8Arra
 const average = (pixels: Uint8Array, start: number): Uint8Array => {
   const { height, width } = IMAGE
   const levels = new Uint8Array(height * width * 3)
-  const row = CANVAS.width * 4
+  // A pixel is one number: red in its lowest byte, then green and blue, of which red and blue are added at once.
+  const canvas = new Uint32Array(pixels.buffer, pixels.byteOffset + start, CANVAS.width * CANVAS.height)
   let at = 0
   for (let y = 0; y < height; y++)
     for (let x = 0; x < width; x++) {
-      const corner = start + y * OVERSAMPLING * row + x * OVERSAMPLING * 4
-      let red = 8
+      const corner = (y * CANVAS.width + x) * OVERSAMPLING
+      let redAndBlue = 0x80008
       let green = 8
-      let blue = 8
-      for (let line = corner; line < corner + OVERSAMPLING * row; line += row)
-        for (let i = line; i < line + OVERSAMPLING * 4; i += 4) {
-          red += pixels[i]!
-          green += pixels[i + 1]!
-          blue += pixels[i + 2]!
+      for (let line = corner; line < corner + OVERSAMPLING * CANVAS.width; line += CANVAS.width)
+        for (let i = line; i < line + OVERSAMPLING; i++) {
+          const pixel = canvas[i]!
+          redAndBlue += pixel & 0xff00ff
+          green += (pixel >> 8) & 0xff
         }
-      levels[at++] = red >> 4
+      levels[at++] = (redAndBlue & 0xffff) >> 4
       levels[at++] = green >> 4
-      levels[at++] = blue >> 4
+      levels[at++] = redAndBlue >> 20
     }
   return levels
 }
@@ -79,23 +79,34 @@ const applyTones = (levels: Uint8Array, tones: ReadonlyArray<Tone>): Int32Array 
  */
 const blur = (image: Int32Array, sigma: number): Int32Array => {
   const side = Math.round((sigma * sigma * UNITS) / 2)
-  const { height, width } = IMAGE
-  const row = width * 3
-  return blurAlong(blurAlong(image, side, 3, width, row, height), side, row, height, 3, width)
+  const row = IMAGE.width * 3
+  const across = new Int32Array(image.length)
+  for (let start = 0; start < image.length; start += row) blurLine(image, across, side, start, row, 3)
+  const blurred = new Int32Array(image.length)
+  blurLine(across, blurred, side, 0, image.length, row)
+  return blurred
 }
 
-/** Blurs `lines` lines of `length` pixels, `step` apart; the border repeats its last pixel. */
-const blurAlong = (image: Int32Array, side: number, step: number, length: number, lineStep: number, lines: number) => {
-  const blurred = new Int32Array(image.length)
-  for (let line = 0; line < lines; line++)
-    for (let i = 0; i < length; i++)
-      for (let channel = 0; channel < 3; channel++) {
-        const at = line * lineStep + i * step + channel
-        const before = image[i === 0 ? at : at - step]!
-        const after = image[i === length - 1 ? at : at + step]!
-        blurred[at] = (image[at]! * (UNITS - 2 * side) + (before + after) * side + UNITS / 2) >> 8
-      }
-  return blurred
+/** Blurs values along lines that lie `step` apart, `length` values from `start` on; the border repeats itself. */
+const blurLine = (from: Int32Array, to: Int32Array, side: number, start: number, length: number, step: number) => {
+  const end = start + length
+  blurRange(from, to, side, start, start + step, 0, step)
+  blurRange(from, to, side, start + step, end - step, step, step)
+  blurRange(from, to, side, end - step, end, step, 0)
+}
+
+/** Blurs the values in a range by those `before` and `after` each. */
+const blurRange = (
+  from: Int32Array,
+  to: Int32Array,
+  side: number,
+  start: number,
+  end: number,
+  before: number,
+  after: number
+) => {
+  for (let at = start; at < end; at++)
+    to[at] = (from[at]! * (UNITS - 2 * side) + (from[at - before]! + from[at + after]!) * side + UNITS / 2) >> 8
 }
 
 const addNoise = (image: Int32Array, shot: Shot): Uint8Array => {
