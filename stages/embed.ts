@@ -7,7 +7,7 @@ import { Programs } from "#engine/programs.ts"
 import { compiledEmbedder, type Embedder } from "#model/embedder.ts"
 import { Networks } from "#model/networks.ts"
 import { optionalPort, ProgressListener, port, stage } from "#pipeline/stage.ts"
-import { batchOf, metadataOf, viewOf, withExtraColumns } from "#schemas/artifact.ts"
+import { ArtifactUnreadable, batchOf, metadataOf, viewOf, withExtraColumns } from "#schemas/artifact.ts"
 import { checkpoint } from "#schemas/checkpoint.ts"
 import { embeddings } from "#schemas/embeddings.ts"
 import { images, pixelsError } from "#schemas/images.ts"
@@ -45,19 +45,28 @@ export const embedStage = stage({
       const table = normalisationTable(normalisation)
       let done = 0
       let embed: Embedder | undefined
+      let first: { readonly height: number; readonly width: number } | undefined
+      // The same memory for each batch: new memory for each would call the collector for every few hundred images.
+      let memory: Float32Array | undefined
       const embedBatch = (batch: RecordBatch) =>
         Effect.gen(function* () {
           const view = viewOf(images, batch)
           const { height, width } = Result.getOrThrow(metadataOf(images, batch, inputs.images.source))
           const unfit = pixelsError(batch, { height, width }, inputs.images.source)
           if (unfit !== undefined) return yield* unfit
+          first ??= { height, width }
+          if (height !== first.height || width !== first.width) {
+            const problem = `images of ${height}×${width} after those of ${first.height}×${first.width}, expected the same size`
+            return yield* new ArtifactUnreadable({ artifact: images.name, source: inputs.images.source, problem })
+          }
           const bytes = height * width * 3
           const dimension = used[0]!.dimension
           const embedding = new Float32Array(batch.numRows * dimension)
           embed ??= yield* compiledEmbedder(programs, tf, used, [batchSize, height, width])
+          memory ??= new Float32Array(batchSize * bytes)
           for (let row = 0; row < batch.numRows; row += batchSize) {
             const part = view.pixels.subarray(row * bytes, (row + batchSize) * bytes)
-            const normalised = new Float32Array(part.length)
+            const normalised = memory.subarray(0, part.length)
             normalise(part, table, normalised)
             embedding.set(embed(normalised), row * dimension)
             done += part.length / bytes

@@ -105,6 +105,19 @@ describe("embed", () => {
       })
     ))
 
+  it("refuses images of another size after the first ones", () =>
+    run(
+      Effect.gen(function* () {
+        yield* makeTeachers
+        const { height, width } = tinySize
+        const turned = imageBatch(3, 7, { height: width, width: height })
+        const { message } = yield* Effect.flip(embed([imageBatch(0, 3), turned]))
+        expect(message).toBe(
+          `images.arrow: cannot be read as images: images of ${width}×${height} after those of ${height}×${width}, expected the same size`
+        )
+      })
+    ))
+
   it("gives the same for any number of images at once, and leaves no tensor behind", () =>
     run(
       Effect.gen(function* () {
