@@ -2,7 +2,7 @@
 import { join } from "node:path"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { Session } from "#engine/session.ts"
 import { executeRun } from "#pipeline/run.ts"
 import { lastRows, scoreRun } from "#pipeline/score.ts"
@@ -23,4 +23,4 @@ const program = Effect.gen(function* () {
   yield* serve(values, settingsOf(tf), () => Effect.void, { firstStep })
 })
 
-NodeRuntime.runMain(program.pipe(Effect.scoped, Effect.provide(Session.layer), Effect.provide(NodeServices.layer)))
+NodeRuntime.runMain(program.pipe(Effect.scoped, Effect.provide(Layer.merge(Session.layer, NodeServices.layer))))
