@@ -1,4 +1,4 @@
-/** `mmt`: starts the command line from what Node compiled of it before, which takes half the time. */
+/** `mmt`: starts the command line, from what Node compiled of it before. */
 import { enableCompileCache } from "node:module"
 
 enableCompileCache()

@@ -11,7 +11,7 @@ import { writeWhole } from "#pipeline/manifest.ts"
 
 const size = (bytes: number) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`)
 
-/** What draws takes a fifth of the time in which `mmt` would start: it is loaded for this command alone. */
+/** What draws is loaded for this command alone, so that the others start without it. */
 const drawing = Effect.promise(async () => ({
   ...(await import("#report/figures.ts")),
   ...(await import("#report/page.ts")),
