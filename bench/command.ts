@@ -10,9 +10,9 @@ import { type Comparison, compare, type Executables, givenFolder } from "./compa
 import { clusterLarge } from "./large.ts"
 import { measureOverhead } from "./overhead.ts"
 import { peerPython } from "./python.ts"
+import { compareWholeRuns } from "./quickstart.ts"
 import { reportRow, reportText } from "./report.ts"
 import { runProgram, SideFailed } from "./side-process.ts"
-import { compareWholeRuns } from "./whole-run.ts"
 
 /** Some cases could not be compared; why is said already. */
 class CasesFailed extends Schema.TaggedError<CasesFailed>()("CasesFailed", { names: Schema.Array(Schema.String) }) {

@@ -29,6 +29,7 @@ export const squaredDistances = (tf: TensorFlow, query: tfjs.Tensor2D, gallery: 
   return tf.sub(sum, tf.mul(2, tf.matMul(query, gallery, false, true)))
 }
 
+/** Values of a digit of 11 bits. */
 const digit = 2048
 
 /** Rows by ascending distance, equal ones in the order given: three passes over digits of 11 bits are faster than comparing. */

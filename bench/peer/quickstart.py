@@ -1,4 +1,4 @@
-"""The quickstart's recipe in PyTorch, from JPEG files to scores: python recipe.py FOLDER. FOLDER holds recipe.json and the images."""
+"""The quickstart's recipe in PyTorch, from JPEG files to scores: python quickstart.py FOLDER. FOLDER holds recipe.json and the images."""
 
 import time
 
@@ -115,9 +115,11 @@ def score(networks, query, gallery, layout):
     return float(np.mean([average_precision(network, query, gallery, layout) for network in networks]))
 
 
-def adapt(students, target, query, gallery, how, taught, layout):
+def adapt(students, target, query, gallery, how, layout):
     students = {name: copy.deepcopy(network) for name, network in students.items()}
-    teachers = {name.replace("student", "teacher"): copy.deepcopy(network) for name, network in students.items()} if taught else {}
+    teachers = {}
+    if how["meanTeachers"]:
+        teachers = {name.replace("student", "teacher"): copy.deepcopy(network) for name, network in students.items()}
     everyone = {**students, **teachers}
     used = list((teachers or students).values())
     scored = 0
@@ -163,7 +165,7 @@ def main(folder):
     students = {f"student-{i}": pretrain(source, recipe["pretrain"], layout) for i in (1, 2)}
     scores = {"source-only": score(students.values(), query, gallery, layout)}
     for name, how in recipe["adaptations"].items():
-        scores[name] = adapt(students, target, query, gallery, how, how["meanTeachers"], layout)
+        scores[name] = adapt(students, target, query, gallery, how, layout)
     values = {f"mAP, {name}": [value] for name, value in scores.items()}
     seconds = time.perf_counter() - started - not_counted
     serve(values, settings(layout == torch.channels_last), lambda count: None, first=seconds)

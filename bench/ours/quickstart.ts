@@ -1,4 +1,4 @@
-/** The quickstart's recipe as `mmt run` runs it, from JPEG files to scores: node recipe.ts FOLDER */
+/** The quickstart's recipe as `mmt run` runs it, from JPEG files to scores: node quickstart.ts FOLDER */
 import { join } from "node:path"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
