@@ -1,12 +1,12 @@
 /**
- * Convolutions with PyTorch's geometry, on images in TensorFlow's layout (NHWC): square strides, borders of zeros. On a CPU that
- * TensorFlow has no fast kernels for each is an op of `addon/convolution.cc`; elsewhere it is composed of TensorFlow's own.
+ * Convolutions with PyTorch's geometry, on images in TensorFlow's layout (NHWC): square strides, borders of zeros. On the CPU
+ * each is one op of `addon/convolution.cc`; on a GPU it is composed of TensorFlow's own.
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { bordered } from "#engine/border.ts"
 import { type After, followed } from "#engine/normalisation.ts"
 import { backendOf, runOp } from "#engine/op.ts"
-import { hasFastConvolutions, type TensorFlow } from "#engine/tensorflow.ts"
+import type { TensorFlow } from "#engine/tensorflow.ts"
 
 type Images = tfjs.Tensor4D
 
@@ -27,12 +27,11 @@ export type ConvolveBiased = (
   after: After
 ) => Images
 
-const isOwn = (tf: TensorFlow) => !(backendOf(tf).isUsingGpuDevice || hasFastConvolutions())
-
-export const conv2d: Convolve = (tf, ...given) => (isOwn(tf) ? ownConv2d : composedConv2d)(tf, ...given)
+export const conv2d: Convolve = (tf, ...given) =>
+  (backendOf(tf).isUsingGpuDevice ? composedConv2d : ownConv2d)(tf, ...given)
 
 export const biasedConv2d: ConvolveBiased = (tf, ...given) =>
-  (isOwn(tf) ? ownBiasedConv2d : composedBiasedConv2d)(tf, ...given)
+  (backendOf(tf).isUsingGpuDevice ? composedBiasedConv2d : ownBiasedConv2d)(tf, ...given)
 
 /** By TensorFlow's ops, on any device. (TensorFlow's 'same' pads strided convolutions otherwise than PyTorch.) */
 export const composedConv2d: Convolve = (tf, x, kernel, stride, padding) => {

@@ -64,7 +64,6 @@ export const locateEngine = (link: string = bindingLink): Effect.Effect<Engine, 
 
 interface Preload {
   readonly preload: (library: string, ...nameAndValue: ReadonlyArray<string>) => string
-  readonly hasAvx512Vnni: () => boolean
 }
 
 const quietest = "3"
@@ -100,22 +99,13 @@ function showForeignLines(text: string) {
 const broken = (engine: Engine) => (cause: unknown) =>
   new EngineBroken({ path: engine.addons, detail: cause instanceof Error ? cause.message : String(cause) })
 
-let fastConvolutions = false
-
-/**
- * Whether TensorFlow, which must be loaded, convolves by the kernels of oneDNN on a CPU that those are made for. On CPUs without
- * AVX-512, for which TensorFlow does not take them unasked, some write beside their memory.
- */
-export const hasFastConvolutions = (): boolean => fastConvolutions
-
 /** Opens TensorFlow's library for this process, in silence unless TF_CPP_MIN_LOG_LEVEL asks for more. */
 export const openLibrary = (engine: Engine, options: LoadOptions): Effect.Effect<void, EngineBroken> =>
   Effect.try({
     try: () => {
-      const { preload, hasAvx512Vnni } = require(join(engine.addons, "preload.node")) as Preload
-      fastConvolutions = hasAvx512Vnni() && process.env.TF_ENABLE_ONEDNN_OPTS !== "0"
-      // On a GPU and for oneDNN's kernels TensorFlow rewrites graphs to those that it has fast kernels for.
-      const graphsAsWritten = !fastConvolutions && readAddonFolder(engine.addons)?.flavour === "cpu"
+      const { preload } = require(join(engine.addons, "preload.node")) as Preload
+      // On a GPU TensorFlow rewrites graphs to those that it has fast kernels for.
+      const graphsAsWritten = readAddonFolder(engine.addons)?.flavour === "cpu"
       showForeignLines(preload(engine.library, ...variables(options, graphsAsWritten)))
     },
     catch: broken(engine)

@@ -14,6 +14,12 @@ struct Convolution {
   int threads;
 };
 
+// Whether convolution-winograd.h has it: from 32 channels on the products are the greater part of the work.
+inline bool ByWinograd(const Convolution &c) {
+  return c.stride == 1 && c.kernelHeight == 3 && c.kernelWidth == 3 && c.in % 16 == 0 && c.out % 16 == 0 && c.in >= 32 &&
+         c.out >= 32;
+}
+
 inline int64_t Parts(int64_t count, int64_t most) { return (count + most - 1) / most; }
 
 // Images [n, height, width, channels] seen through windows: the window of place (y, x) of a grid starts at (y · stride − top,

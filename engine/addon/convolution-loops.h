@@ -1,6 +1,9 @@
 // The loops of convolution.cc, which includes this file once for each instruction set. Images are float32 in TensorFlow's
 // layout [N, H, W, C], kernels [height, width, in, out]. Each number is summed in an order that depends on the shapes alone:
-// equal bytes for any number of threads.
+// equal bytes for any number of threads, and on all CPUs with FMA.
+#include "convolution-tiles.h"
+#include "convolution-products.h"
+#include "convolution-winograd.h"
 
 // y = x * kernel (+ offset, + residual, rectified).
 void Forward(const Convolution &c, const float *x, const float *kernel, const float *offset, const float *residual, bool relu,

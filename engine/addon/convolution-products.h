@@ -1,5 +1,5 @@
 // Convolutions as products of matrices: a row of a window is contiguous in an image, and so is that row of the kernel.
-// convolution.cc includes this file once for each instruction set.
+// convolution-loops.h includes this file.
 
 // Places of a block, whose windows stay in the cache from one panel to the next.
 constexpr int64_t kBlock = 96;

@@ -1,11 +1,10 @@
-// The tiles of convolution.cc's products, in registers from the first term of their sums to the last. It includes this file
-// once for each instruction set.
+// The tiles of a convolution's products, in registers from the first term of their sums to the last. convolution-loops.h includes
+// this file.
 
 typedef float Vector __attribute__((vector_size(4 * kLanes), aligned(4 * kLanes), may_alias));
 typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-// Output channels that a tile of the product spans: two registers. Its rows take most of the others.
-constexpr int64_t kPanel = 2 * kLanes;
-constexpr int kRows = 6;
+// Output channels that a tile of the product spans: kVectors registers. Its rows, kRows at most, take most of the others.
+constexpr int64_t kPanel = kVectors * kLanes;
 
 // What follows a product before it is stored.
 struct Finish {
@@ -49,42 +48,46 @@ struct Window {
 // M rows times a panel [taps · length, kPanel].
 template <int M>
 void Tile(const Row *rows, const Window &window, const float *panel, int64_t channel, int64_t channels, const Finish &finish) {
-  Vector sum[M][2];
+  Vector sum[M][kVectors] = {};
   const float *from[M];
-#pragma GCC unroll 8
-  for (int m = 0; m < M; m++) from[m] = rows[m].in, sum[m][0] = sum[m][1] = Vector{};
+#pragma GCC unroll 16
+  for (int m = 0; m < M; m++) from[m] = rows[m].in;
   for (int64_t t = 0; t < window.taps; t++) {
 #pragma GCC unroll 4
     for (int64_t k = 0; k < window.length; k++, panel += kPanel) {
-      const Vector left = *(const Vector *)panel, right = *(const Vector *)(panel + kLanes);
-#pragma GCC unroll 8
-      for (int m = 0; m < M; m++) {
-        const float value = from[m][k];
-        sum[m][0] += value * left;
-        sum[m][1] += value * right;
-      }
+      const Vector *vectors = (const Vector *)panel;
+#pragma GCC unroll 16
+      for (int m = 0; m < M; m++)
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; v++) sum[m][v] += from[m][k] * vectors[v];
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int m = 0; m < M; m++) from[m] += window.step;
   }
   if (channels == kPanel && finish.nothing()) {
-#pragma GCC unroll 8
-    for (int m = 0; m < M; m++) {
-      *(Unaligned *)(rows[m].out + channel) = sum[m][0];
-      *(Unaligned *)(rows[m].out + channel + kLanes) = sum[m][1];
-    }
+#pragma GCC unroll 16
+    for (int m = 0; m < M; m++)
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; v++) ((Unaligned *)(rows[m].out + channel))[v] = sum[m][v];
     return;
   }
-#pragma GCC unroll 8
-  for (int m = 0; m < M; m++) {
-    Store(sum[m][0], rows[m].out + channel, channel, channels, finish);
-    if (channels > kLanes) Store(sum[m][1], rows[m].out + channel + kLanes, channel + kLanes, channels - kLanes, finish);
-  }
+#pragma GCC unroll 16
+  for (int m = 0; m < M; m++)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; v++) {
+      const int64_t before = v * kLanes;
+      if (channels > before) Store(sum[m][v], rows[m].out + channel + before, channel + before, channels - before, finish);
+    }
+}
+
+template <int... M>
+constexpr std::array<decltype(&Tile<1>), sizeof...(M)> Tiles(std::integer_sequence<int, M...>) {
+  return {Tile<M + 1>...};
 }
 
 void AnyTile(int64_t count, const Row *rows, const Window &window, const float *panel, int64_t channel, int64_t channels,
              const Finish &finish) {
-  static constexpr decltype(&Tile<1>) tiles[] = {Tile<1>, Tile<2>, Tile<3>, Tile<4>, Tile<5>, Tile<6>};
+  static constexpr auto tiles = Tiles(std::make_integer_sequence<int, kRows>());
   tiles[count - 1](rows, window, panel, channel, channels, finish);
 }
 
@@ -92,25 +95,22 @@ void AnyTile(int64_t count, const Row *rows, const Window &window, const float *
 template <int M>
 void KernelTile(const float *from, const int *at, int64_t places, const float *panel, float *out, int64_t step,
                 int64_t channels, bool first) {
-  Vector sum[M][2];
-#pragma GCC unroll 8
-  for (int m = 0; m < M; m++) sum[m][0] = sum[m][1] = Vector{};
+  Vector sum[M][kVectors] = {};
 #pragma GCC unroll 4
   for (int64_t p = 0; p < places; p++, panel += kPanel) {
     const float *x = from + at[p];
-    const Vector left = *(const Vector *)panel, right = *(const Vector *)(panel + kLanes);
-#pragma GCC unroll 8
-    for (int m = 0; m < M; m++) {
-      sum[m][0] += x[m] * left;
-      sum[m][1] += x[m] * right;
-    }
+    const Vector *vectors = (const Vector *)panel;
+#pragma GCC unroll 16
+    for (int m = 0; m < M; m++)
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; v++) sum[m][v] += x[m] * vectors[v];
   }
   if (channels == kPanel) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int m = 0; m < M; m++) {
       Unaligned *to = (Unaligned *)(out + m * step);
-      to[0] = first ? sum[m][0] : to[0] + sum[m][0];
-      to[1] = first ? sum[m][1] : to[1] + sum[m][1];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; v++) to[v] = first ? sum[m][v] : to[v] + sum[m][v];
     }
     return;
   }
@@ -121,9 +121,13 @@ void KernelTile(const float *from, const int *at, int64_t places, const float *p
     }
 }
 
+template <int... M>
+constexpr std::array<decltype(&KernelTile<1>), sizeof...(M)> KernelTiles(std::integer_sequence<int, M...>) {
+  return {KernelTile<M + 1>...};
+}
+
 void AnyKernelTile(int64_t rows, const float *from, const int *at, int64_t places, const float *panel, float *out, int64_t step,
                    int64_t channels, bool first) {
-  static constexpr decltype(&KernelTile<1>) tiles[] = {KernelTile<1>, KernelTile<2>, KernelTile<3>,
-                                                       KernelTile<4>, KernelTile<5>, KernelTile<6>};
+  static constexpr auto tiles = KernelTiles(std::make_integer_sequence<int, kRows>());
   tiles[rows - 1](from, at, places, panel, out, step, channels, first);
 }

@@ -2,20 +2,12 @@
 // for Convolutional Neural Networks (CVPR 2016), section 4.1, whose matrices are A, B and G. Patches of 4 × 4 pixels and
 // kernels become 16 numbers each, "spots"; of each spot, what patches and kernels have there is multiplied as two matrices, and
 // the 16 products of a patch become the 2 × 2 results of the windows in it. The gradient of a kernel goes the same way back.
-// convolution.cc includes this file once for each instruction set.
+// convolution-loops.h includes this file.
 
 constexpr int kSpots = 16;
 // Patches at once: of a product, so that what is made of them stays in the cache until it is met, and of a kernel's gradient,
 // whose sums are read and written once for them.
 constexpr int64_t kPatches = 48, kSummed = 144;
-// Channels from which on the products are the greater part of the work.
-constexpr int64_t kFewest = 32;
-
-bool ByWinograd(const Convolution &c) {
-  return c.stride == 1 && c.kernelHeight == 3 && c.kernelWidth == 3 && c.in % kPanel == 0 && c.out % kPanel == 0 &&
-         c.in >= kFewest && c.out >= kFewest;
-}
-
 // What is at each spot lies a line of the cache aside of where the last one's would end: often that is a power of two, and
 // then all 16 would meet in one place of the cache.
 int64_t PerSpot(int64_t count) { return count + kPanel; }
@@ -120,15 +112,15 @@ inline __attribute__((always_inline)) void OfSums(const Vector s[kSpots], Vector
 }
 
 // `count` vectors `apart` numbers apart.
-template <int count, class Aligned>
+template <int count>
 inline __attribute__((always_inline)) void Load(const float *from, int64_t apart, Vector vectors[count]) {
 #pragma GCC unroll 16
-  for (int i = 0; i < count; i++) vectors[i] = *(const Aligned *)(from + i * apart);
+  for (int i = 0; i < count; i++) vectors[i] = *(const Vector *)(from + i * apart);
 }
-template <int count, class Aligned>
+template <int count>
 inline __attribute__((always_inline)) void Save(const Vector vectors[count], float *to, int64_t apart) {
 #pragma GCC unroll 16
-  for (int i = 0; i < count; i++) *(Aligned *)(to + i * apart) = vectors[i];
+  for (int i = 0; i < count; i++) *(Vector *)(to + i * apart) = vectors[i];
 }
 template <int count>
 inline __attribute__((always_inline)) void Gather(const float *const at[count], int64_t k, Vector vectors[count]) {
@@ -144,7 +136,7 @@ void SeePatch(const Patches &patches, int64_t t, const float *x, const float *ze
     Vector pixels[kSpots], spots[kSpots];
     Gather<kSpots>(at, k, pixels);
     OfPixels(pixels, spots);
-    Save<kSpots, Vector>(spots, seen + k, perSpot);
+    Save<kSpots>(spots, seen + k, perSpot);
   }
 }
 
@@ -155,9 +147,9 @@ void MeetPanels(int64_t rows, int64_t channels, const float *panels, float *met,
   for (int64_t panel = 0; panel < channels / kPanel; panel++)
     for (int64_t k = 0; k < length; k += kLanes) {
       Vector taps[9], spots[kSpots];
-      Load<9, Vector>(panels + panel * 9 * length + k, length, taps);
+      Load<9>(panels + panel * 9 * length + k, length, taps);
       OfTaps(taps, spots);
-      Save<kSpots, Vector>(spots, met + panel * length + k, perSpot);
+      Save<kSpots>(spots, met + panel * length + k, perSpot);
     }
 }
 
@@ -190,7 +182,7 @@ void MultiplyByWinograd(const View &view, const float *x, const float *panels, c
         patches.Results<float>(first + t, target.to, channels, nullptr, to);
         for (int64_t k = 0; k < channels; k += kLanes) {
           Vector m[kSpots], y[4];
-          Load<kSpots, Vector>(products.data() + t * channels + k, perProduct, m);
+          Load<kSpots>(products.data() + t * channels + k, perProduct, m);
           OfProducts(m, y);
           for (int i = 0; i < 4; i++)
             if (to[i]) Store(y[i], to[i] + k, k, kLanes, finish);
@@ -224,7 +216,7 @@ void SumKernelByWinograd(const Convolution &c, const float *x, const float *dy, 
           Vector results[4], spots[kSpots];
           Gather<4>(from, k, results);
           OfResults(results, spots);
-          Save<kSpots, Vector>(spots, spread.data() + (k / kPanel * count + t) * kPanel + k % kPanel, perSpread);
+          Save<kSpots>(spots, spread.data() + (k / kPanel * count + t) * kPanel + k % kPanel, perSpread);
         }
       }
 #pragma omp for
@@ -243,9 +235,10 @@ void SumKernelByWinograd(const Convolution &c, const float *x, const float *dy, 
 #pragma omp for
     for (int64_t k = 0; k < c.in * c.out; k += kLanes) {
       Vector s[kSpots], taps[9];
-      Load<kSpots, Vector>(sums.data() + k, perSum, s);
+      Load<kSpots>(sums.data() + k, perSum, s);
       OfSums(s, taps);
-      Save<9, Unaligned>(taps, out + k, c.in * c.out);
+#pragma GCC unroll 9
+      for (int64_t i = 0; i < 9; i++) *(Unaligned *)(out + k + i * c.in * c.out) = taps[i];
     }
   }
 }

@@ -2,10 +2,11 @@
 //   MmtConvolution             y = x * kernel, with an offset of each channel, a residual and a ReLU where they are asked for
 //   MmtConvolutionInputGrad    the gradient of x
 //   MmtConvolutionKernelGrad   the gradient of the kernel
-// For CPUs without AVX-512 VNNI, where TensorFlow leaves oneDNN's kernels out.
 #include <omp.h>
 
+#include <array>
 #include <atomic>
+#include <utility>
 
 #include "convolution-blocks.h"
 #include "kernel.h"
@@ -13,21 +14,27 @@
 namespace {
 
 namespace plain {
-constexpr int kLanes = 4;
-#include "convolution-tiles.h"
-#include "convolution-products.h"
-#include "convolution-winograd.h"
+constexpr int kLanes = 4, kVectors = 2, kRows = 6;
 #include "convolution-loops.h"
 }  // namespace plain
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 namespace avx2 {
-constexpr int kLanes = 8;
-#include "convolution-tiles.h"
-#include "convolution-products.h"
-#include "convolution-winograd.h"
+constexpr int kLanes = 8, kVectors = 2, kRows = 6;
 #include "convolution-loops.h"
 }  // namespace avx2
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512dq,avx512vl,avx512bw")
+namespace avx512 {
+constexpr int kLanes = 16, kVectors = 2, kRows = 12;
+#include "convolution-loops.h"
+}  // namespace avx512
+// For channels that would leave half of the last panel empty.
+namespace avx512narrow {
+constexpr int kLanes = 16, kVectors = 1, kRows = 10;
+#include "convolution-loops.h"
+}  // namespace avx512narrow
 #pragma GCC pop_options
 
 // One convolution at work. Those that run at the same time share the threads that TensorFlow has for all of its ops; a result
@@ -73,6 +80,13 @@ bool Fit(Call &call, Convolution &c, const Dims &images, const Dims &kernel, con
   return call.ok();
 }
 
+// Of the same loop for several instruction sets that for this CPU, whose panels go `across` so many channels.
+template <class Loop>
+Loop Fastest(const Convolution &c, int64_t across, Loop avx512, Loop avx512narrow, Loop avx2, Loop plain) {
+  if (!HasAvx512()) return HasAvx2() ? avx2 : plain;
+  return across % 32 == 0 && (!ByWinograd(c) || (c.in % 32 == 0 && c.out % 32 == 0)) ? avx512 : avx512narrow;
+}
+
 Convolution Declared(Attributes &a) {
   Convolution c = {};
   c.stride = a.Int("stride"), c.padding = a.Int("padding");
@@ -97,7 +111,7 @@ struct ConvolutionOp {
     if (!call.ok()) return;
     const Share share;
     c.threads = share.threads();
-    const auto run = HasAvx2() ? avx2::Forward : plain::Forward;
+    const auto run = Fastest(c, c.out, avx512::Forward, avx512narrow::Forward, avx2::Forward, plain::Forward);
     run(c, Data(x), Data(kernel), offset ? Data(from) : nullptr, residual ? Data(other) : nullptr, relu, Data(y));
   }
 };
@@ -118,7 +132,7 @@ struct InputGradOp {
     if (!call.ok()) return;
     const Share share;
     c.threads = share.threads();
-    const auto run = HasAvx2() ? avx2::InputGradient : plain::InputGradient;
+    const auto run = Fastest(c, c.in, avx512::InputGradient, avx512narrow::InputGradient, avx2::InputGradient, plain::InputGradient);
     run(c, Data(dy), Data(kernel), Data(dx));
   }
 };
@@ -139,7 +153,7 @@ struct KernelGradOp {
     if (!call.ok()) return;
     const Share share;
     c.threads = share.threads();
-    const auto run = HasAvx2() ? avx2::KernelGradient : plain::KernelGradient;
+    const auto run = Fastest(c, c.out, avx512::KernelGradient, avx512narrow::KernelGradient, avx2::KernelGradient, plain::KernelGradient);
     run(c, Data(x), Data(dy), Data(dkernel));
   }
 };

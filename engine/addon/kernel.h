@@ -16,9 +16,22 @@
 
 namespace {
 
-// Whether this CPU runs the loops that are compiled for AVX2.
+// Whether the loops that are compiled for an instruction set may be used: MMT_MAX_CPU_ISA ("plain", "avx2", "avx512") leaves out
+// those beyond it.
+inline bool Allowed(const char *name) {
+  const char *most = getenv("MMT_MAX_CPU_ISA");
+  return !most || strcmp(most, "avx512") == 0 || strcmp(most, name) == 0;
+}
+// Whether this CPU runs the loops for AVX2.
 inline bool HasAvx2() {
-  static const bool has = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  static const bool has = Allowed("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return has;
+}
+// Whether it runs those for AVX-512.
+inline bool HasAvx512() {
+  static const bool has = HasAvx2() && Allowed("avx512") && __builtin_cpu_supports("avx512f") &&
+                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                          __builtin_cpu_supports("avx512bw");
   return has;
 }
 

@@ -81,21 +81,11 @@ napi_value Preload(napi_env env, napi_callback_info info) {
   return result;
 }
 
-// hasAvx512Vnni(): boolean. For CPUs with these instructions TensorFlow brings the kernels of oneDNN.
-napi_value HasAvx512Vnni(napi_env env, napi_callback_info) {
-  napi_value result;
-  napi_get_boolean(env, __builtin_cpu_supports("avx512vnni"), &result);
-  return result;
-}
-
 }  // namespace
 
 NAPI_MODULE_INIT() {
   napi_value preload;
   napi_create_function(env, "preload", NAPI_AUTO_LENGTH, Preload, nullptr, &preload);
   napi_set_named_property(env, exports, "preload", preload);
-  napi_value vnni;
-  napi_create_function(env, "hasAvx512Vnni", NAPI_AUTO_LENGTH, HasAvx512Vnni, nullptr, &vnni);
-  napi_set_named_property(env, exports, "hasAvx512Vnni", vnni);
   return exports;
 }

@@ -42,6 +42,17 @@ const normals = (seed: number, size: number) => {
   return Float32Array.from({ length: size }, () => draw.normal())
 }
 
+/** What a module prints, with the instructions that the kernels may use at most. */
+const outputOf = (code: string, instructions: string) => {
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", code], {
+    cwd: join(import.meta.dirname, "..", ".."),
+    env: { ...process.env, MMT_MAX_CPU_ISA: instructions },
+    encoding: "utf8"
+  })
+  expect(stderr).toBe("")
+  return stdout.trim()
+}
+
 const placesOf = ({ height, width, kernel, stride, padding }: Geometry) =>
   [height - kernel[0], width - kernel[1]].map((room) => Math.floor((room + 2 * padding) / stride) + 1) as [
     number,
@@ -256,8 +267,24 @@ describe("the CPU's own ops", () => {
       }).pipe(Effect.scoped)
     ))
 
-  it("give the same bytes by one thread and by several", () => {
-    const digests = [1, 2, 5].map((threads) => {
+  it.each<[string, ReadonlyArray<readonly [threads: number, instructions: string]>]>([
+    [
+      "by one thread and by several",
+      [
+        [1, "avx512"],
+        [2, "avx512"],
+        [5, "avx512"]
+      ]
+    ],
+    [
+      "by AVX2 as by AVX-512, where the CPU has that",
+      [
+        [2, "avx2"],
+        [2, "avx512"]
+      ]
+    ]
+  ])("give the same bytes %s", (_, settings) => {
+    const digests = settings.map(([threads, instructions]) => {
       const code = `
         import { createHash } from "node:crypto"
         import { Effect } from "effect"
@@ -265,7 +292,7 @@ describe("the CPU's own ops", () => {
         import { loadTensorFlow } from "#engine/tensorflow.ts"
         const tf = Effect.runSync(loadTensorFlow({ intraOpThreads: ${threads}, interOpThreads: 1 }))
         const hash = createHash("sha256")
-        for (const [input, output, stride] of [[40, 70, 2], [48, 64, 1]]) {
+        for (const [input, output, stride] of [[40, 70, 2], [48, 64, 1], [64, 96, 1], [3, 16, 1]]) {
           const of = (x, weight) => ownConv2d(tf, x, weight, stride, 1)
           const shapes = [[9, 17, 8, input], [3, 3, input, output]]
           const given = shapes.map((shape, i) => tf.randomNormal(shape, 0, 1, "float32", i + 1))
@@ -273,16 +300,32 @@ describe("the CPU's own ops", () => {
           for (const tensor of [y, ...tf.grads(of)(given, y)]) hash.update(tensor.dataSync())
         }
         console.log(hash.digest("hex"))`
-      const cwd = join(import.meta.dirname, "..", "..")
-      const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", code], {
-        cwd,
-        encoding: "utf8"
-      })
-      expect(stderr).toBe("")
-      return stdout
+      return outputOf(code, instructions)
     })
-    expect(digests[0]).toMatch(/^[0-9a-f]{64}\n$/)
+    expect(digests[0]).toMatch(/^[0-9a-f]{64}$/)
     expect(new Set(digests).size).toBe(1)
+  })
+
+  it.each(["plain", "avx2", "avx512"])("agree with TensorFlow's by %s instructions", (instructions) => {
+    const code = `
+      import { Effect } from "effect"
+      import { composedConv2d, ownConv2d } from "#engine/convolution.ts"
+      import { loadTensorFlow } from "#engine/tensorflow.ts"
+      const tf = Effect.runSync(loadTensorFlow())
+      const apart = (input, output, size) => {
+        const shapes = [[2, 9, 8, input], [size, size, input, output]]
+        const given = shapes.map((shape, i) => tf.randomNormal(shape, 0, 1, "float32", i + 1))
+        const [own, composed] = [ownConv2d, composedConv2d].map((by) => {
+          const of = (x, weight) => by(tf, x, weight, 1, (size - 1) / 2)
+          return [of(...given), ...tf.grads(of)(given)]
+        })
+        return Math.max(...own.map((one, i) => tf.max(tf.abs(tf.sub(one, composed[i]))).dataSync()[0]))
+      }
+      console.log(apart(64, 32, 3), apart(48, 16, 3), apart(5, 70, 1))`
+    const apart = outputOf(code, instructions).split(" ").map(Number)
+    expect(apart).toHaveLength(3)
+    // Sums of up to 576 products of normal numbers.
+    for (const value of apart) expect(value).toBeLessThan(2e-4)
   })
 
   const geometry = { stride: { int: 1 }, padding: { int: 0 } }
