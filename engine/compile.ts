@@ -1,15 +1,12 @@
 /**
- * Compiles steps into one TensorFlow graph: each is traced once and then runs as a single call of a session, with
- * TensorFlow's graph optimiser at work. All steps of a program share its variables, which live in the session.
+ * Compiles steps into one TensorFlow graph: each is traced once and then runs as a single call of a session
+ * (`addon/program.cc`), while JavaScript waits or beside it. All steps of a program share its variables, which live in the session.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Effect, Schema } from "effect"
-import { Graph, savedModelTag } from "#engine/graph.ts"
+import { Graph } from "#engine/graph.ts"
 import { backendOf, valueless } from "#engine/op.ts"
-import type { TensorFlow } from "#engine/tensorflow.ts"
+import { graphSessions, type TensorFlow } from "#engine/tensorflow.ts"
 import { Trace, ValueRead } from "#engine/trace.ts"
 
 /** Shape and type of an input of a step. */
@@ -41,6 +38,11 @@ type Values = Float32Array | Int32Array
 export interface Program<Steps extends string> {
   /** Runs a step on the values of its inputs; gives the values of its outputs. */
   readonly run: (step: Steps, inputs: Readonly<Record<string, Values>>) => Readonly<Record<string, Values>>
+  /** The same while JavaScript goes on; until then nothing else may be asked of the program, and the inputs must not change. */
+  readonly runBeside: (
+    step: Steps,
+    inputs: Readonly<Record<string, Values>>
+  ) => Promise<Readonly<Record<string, Values>>>
   /** Takes the values of these variables, in the order of those it was compiled with, into the session. */
   readonly load: (variables: ReadonlyArray<tfjs.Variable>) => void
   /** Gives the session's values back to the variables: to all that it was compiled with, or to the first ones of them. */
@@ -137,16 +139,8 @@ export const release = (tf: TensorFlow, variables: ReadonlyArray<tfjs.Variable>)
   for (const variable of variables) assign(variable, valueless(tf, variable.shape, variable.dtype))
 }
 
-/** Loads the graph into a session of its own; the number stands for the session. */
-export const openSession = (tf: TensorFlow, graph: Graph): number => {
-  const folder = mkdtempSync(join(tmpdir(), "mmt-graph-"))
-  try {
-    writeFileSync(join(folder, "saved_model.pb"), graph.toSavedModel())
-    return backendOf(tf).binding.loadSavedModel(folder, savedModelTag)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
+/** How many bytes of variables go into a session at a time. */
+const bytesAtOnce = 32 * 2 ** 20
 
 /**
  * Traces the steps and compiles them into one program, which is freed with the scope. The variables keep their values;
@@ -158,8 +152,8 @@ export const compile = <Steps extends string>(
   steps: Readonly<Record<Steps, StepSpec>>
 ) =>
   Effect.gen(function* () {
-    const { binding } = backendOf(tf)
-    const graph = new Graph(backendOf(tf))
+    const backend = backendOf(tf)
+    const graph = new Graph(backend)
     const nodes = declareVariables(graph, tf, variables)
     const compiled = new Map<string, CompiledStep>()
     for (const [name, spec] of Object.entries(steps) as Array<[string, StepSpec]>) {
@@ -172,62 +166,62 @@ export const compile = <Steps extends string>(
       })
       compiled.set(name, yield* traced)
     }
-    const one = { type: binding.TF_FLOAT, shape: [], bytes: new Uint8Array(4) }
-    const done = graph.add(
-      "Identity",
-      [graph.addConstant(one), ...nodes.map(({ assigned }) => `^${assigned}`)],
-      [{ name: "T", type: binding.TF_ATTR_TYPE, value: binding.TF_FLOAT }]
-    )
+    const { open, run, runBeside, close } = graphSessions()
     const session = yield* Effect.acquireRelease(
       Effect.try({
-        try: () => openSession(tf, graph),
+        // On a GPU TensorFlow rewrites graphs to those that it has fast kernels for.
+        try: () => open(graph.toGraphDef(), !backend.isUsingGpuDevice),
         catch: (cause) => new NotCompilable({ step: Object.keys(steps).join(", "), problem: (cause as Error).message })
       }),
-      (id) => Effect.sync(() => binding.deleteSavedModel(id))
+      (opened) => Effect.sync(() => close(opened))
     )
-    const call = (ids: Array<number>, feeds: ReadonlyArray<string>, fetches: ReadonlyArray<string>) =>
-      binding.runSavedModel(
+    const callOf = ({ inputs, outputs }: CompiledStep, given: Readonly<Record<string, Values>>) =>
+      [
         session,
-        ids,
-        feeds.map((node) => `${node}:0`).join(","),
-        fetches.map((node) => `${node}:0`).join(",")
+        inputs.map(([, node]) => node),
+        inputs.map(([, , { shape }]) => shape),
+        inputs.map(([input]) => given[input]!),
+        outputs.map(([, node]) => node),
+        []
+      ] as const
+    const named = ({ outputs }: CompiledStep, values: ReadonlyArray<Values>) =>
+      Object.fromEntries(outputs.map(([output], index) => [output, values[index]!]))
+    const feed = (some: ReadonlyArray<GraphVariable>, values: ReadonlyArray<Values>) =>
+      run(
+        session,
+        some.map(({ feed }) => feed),
+        some.map(({ shape }) => shape),
+        values,
+        [],
+        some.map(({ assigned }) => assigned)
       )
-    const taken = (id: number) => {
-      const values = binding.tensorDataSync(id) as Values
-      binding.deleteTensor(id)
-      return values
-    }
     const program: Program<Steps> = {
       nodes: graph.size,
       run: (name, inputs) => {
         const step = compiled.get(name)!
-        const ids = step.inputs.map(([input, , { shape, dtype }]) =>
-          binding.createTensor([...shape], dtype === "int32" ? binding.TF_INT32 : binding.TF_FLOAT, inputs[input]!)
-        )
-        const outputs = call(
-          ids,
-          step.inputs.map(([, node]) => node),
-          step.outputs.map(([, node]) => node)
-        )
-        for (const id of ids) binding.deleteTensor(id)
-        return Object.fromEntries(step.outputs.map(([output], index) => [output, taken(outputs[index]!.id!)]))
+        return named(step, run(...callOf(step, inputs)))
+      },
+      runBeside: async (name, inputs) => {
+        const step = compiled.get(name)!
+        return named(step, await runBeside(...callOf(step, inputs)))
       },
       load: (given) => {
-        const outputs = call(
-          backendOf(tf).getInputTensorIds([...given]),
-          nodes.map(({ feed }) => feed),
-          [done]
-        )
-        binding.deleteTensor(outputs[0]!.id!)
+        let values: Array<Values> = []
+        let bytes = 0
+        for (const [index, variable] of given.entries()) {
+          const own = variable.dataSync() as Values
+          values.push(own)
+          bytes += own.byteLength
+          if (bytes < bytesAtOnce && index < given.length - 1) continue
+          feed(nodes.slice(index + 1 - values.length, index + 1), values)
+          values = []
+          bytes = 0
+        }
       },
       store: (given) => {
-        const outputs = call(
-          [],
-          [],
-          nodes.slice(0, given.length).map(({ read }) => read)
-        )
-        for (const [index, metadata] of outputs.entries())
-          assign(given[index]!, backendOf(tf).createOutputTensor(metadata))
+        const reads = nodes.slice(0, given.length).map(({ read }) => read)
+        for (const [index, values] of run(session, [], [], [], reads, []).entries())
+          assign(given[index]!, tf.tensor(values, [...nodes[index]!.shape]))
       }
     }
     return program

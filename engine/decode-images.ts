@@ -2,9 +2,11 @@
  * Decodes JPEG files in one TensorFlow graph, several at the same time: libjpeg's accurate decoder, then PIL's bicubic
  * `Image.resize`, to the byte.
  */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { Effect, type Scope } from "effect"
-import { openSession } from "#engine/compile.ts"
-import { Graph } from "#engine/graph.ts"
+import { Graph, savedModelTag } from "#engine/graph.ts"
 import { backendOf } from "#engine/op.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
 
@@ -48,6 +50,17 @@ const buildLanes = (graph: Graph, tf: TensorFlow, height: number, width: number)
   })
   const image = placeholder(binding.TF_UINT8, [-1, -1, 3])
   return { files, image: { from: image, to: resized(image) } }
+}
+
+/** Loads the graph into a session of tfjs's, which takes texts of bytes; the number stands for the session. */
+const openSession = (tf: TensorFlow, graph: Graph): number => {
+  const folder = mkdtempSync(join(tmpdir(), "mmt-graph-"))
+  try {
+    writeFileSync(join(folder, "saved_model.pb"), graph.toSavedModel())
+    return backendOf(tf).binding.loadSavedModel(folder, savedModelTag)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 /** A decoder to images of this size, which is freed with the scope. */

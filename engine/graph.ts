@@ -1,4 +1,4 @@
-/** A TensorFlow graph under construction, node by node, and its form as a SavedModel file. */
+/** A TensorFlow graph under construction, node by node, and its forms as a GraphDef and as a SavedModel file. */
 import { createRequire } from "node:module"
 import type { DataType } from "@tensorflow/tfjs-node-gpu"
 import type { Backend, OpAttribute } from "#engine/op.ts"
@@ -141,14 +141,22 @@ export class Graph {
     return name
   }
 
+  #version(): Uint8Array {
+    const version = new this.#messages.VersionDef()
+    version.setProducer(producer)
+    return field(graphDef.versions, version.serializeBinary())
+  }
+
+  /** The bytes of a GraphDef. */
+  toGraphDef(): Uint8Array {
+    return Buffer.concat([...this.#nodes, this.#version()])
+  }
+
   /** The bytes of `saved_model.pb`. */
   toSavedModel(): Uint8Array {
-    const { MetaGraphDef, VersionDef } = this.#messages
-    const version = new VersionDef()
-    version.setProducer(producer)
-    const info = new MetaGraphDef.MetaInfoDef()
+    const info = new this.#messages.MetaGraphDef.MetaInfoDef()
     info.addTags(savedModelTag)
-    const graph = field(metaGraphDef.graphDef, ...this.#nodes, field(graphDef.versions, version.serializeBinary()))
+    const graph = field(metaGraphDef.graphDef, ...this.#nodes, this.#version())
     return field(savedModel.metaGraphs, field(metaGraphDef.metaInfoDef, info.serializeBinary()), graph)
   }
 

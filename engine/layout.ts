@@ -25,12 +25,13 @@ export const tfjsPackage = dirname(require.resolve("@tensorflow/tfjs-node-gpu/pa
 
 const own = (name: string) => fileURLToPath(new URL(`addon/${name}`, import.meta.url))
 
-/** The C++ sources of the two addons, in the order in which they are digested. */
+/** The C++ sources of the addons, in the order in which they are digested. */
 export const sources = {
   tfjs_binding: [
     ...["tfjs_backend.cc", "tfjs_binding.cc"].map((name) => join(tfjsPackage, "binding", name)),
-    ...["normalisation.cc", "updates.cc", "resize.cc", "greatest.cc", "convolution.cc", "session-options.cc"].map(own)
+    ...["normalisation.cc", "updates.cc", "resize.cc", "greatest.cc", "convolution.cc"].map(own)
   ],
+  program: [own("program.cc")],
   preload: [own("preload.cc")]
 }
 
@@ -56,13 +57,13 @@ export const bindingLink = join(tfjsPackage, "lib", "napi-v8", "tfjs_binding.nod
 /** Compiler settings that shape the addons; they are part of `addonDigest`. */
 export const compilerFlags = [
   ...["-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"],
-  ...["-std=c++17", "-shared", "-fPIC", "-Wl,--wrap=TF_NewSessionOptions", "-DNAPI_VERSION=8"]
+  ...["-std=c++17", "-shared", "-fPIC", "-DNAPI_VERSION=8"]
 ]
 
 /** Digest of all that the addons are made of, so that a change of any of it builds them anew (16 hex digits). */
 export function addonDigest(): string {
   const hash = createHash("sha256").update(JSON.stringify([tensorflowVersion, process.arch, compilerFlags]))
-  for (const file of [...sources.tfjs_binding, ...sources.preload, ...headers]) hash.update(readFileSync(file))
+  for (const file of [...Object.values(sources).flat(), ...headers]) hash.update(readFileSync(file))
   return hash.digest("hex").slice(0, 16)
 }
 

@@ -33,15 +33,15 @@ export const valuesOf = (tf: TensorFlow, make: () => tfjs.Tensor): Float32Array 
 
 /**
  * The threads that TensorFlow is loaded with on a machine of so many cores: two networks run side by side and share the cores.
- * On 2 cores with AVX-512, the time of a step by threads an op × ops at a time, relative to 1 × 2 (on a CPU without it, a
- * convolution that runs alone has the threads of all ops: `addon/convolution.cc`):
+ * On 2 cores, the time of a step by threads an op × ops at a time, relative to 1 × 2 (a convolution that runs alone has the
+ * threads of all ops: `addon/convolution.cc`):
  *
  * | step | 1 × 2 | 2 × 2 | 2 × 1 |
  * | --- | --- | --- | --- |
- * | MMT, resnet-small, 64 images | 1 | 1.2 | 1.5 |
- * | MMT, resnet-50, 16 images | 1 | 1.07 | 1.1 |
- * | pre-training, resnet-small | 1 | 1.03 | 1.1 |
- * | pre-training, resnet-50 | 1 | 0.84 | 0.85 |
+ * | MMT, resnet-small, 64 images | 1 | 1.1 | 1.7 |
+ * | MMT, resnet-50, 16 images | 1 | 1 | 1.05 |
+ * | pre-training, resnet-small | 1 | 1.06 | 1.2 |
+ * | pre-training, resnet-50 | 1 | 0.97 | 0.94 |
  */
 export const threadsFor = (cores: number): Required<LoadOptions> => ({
   intraOpThreads: Math.max(1, Math.floor(cores / 2)),

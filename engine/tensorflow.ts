@@ -69,7 +69,7 @@ interface Preload {
 const quietest = "3"
 const logLevel = () => process.env.TF_CPP_MIN_LOG_LEVEL ?? quietest
 
-function variables({ intraOpThreads, interOpThreads }: LoadOptions, graphsAsWritten: boolean): ReadonlyArray<string> {
+function variables({ intraOpThreads, interOpThreads }: LoadOptions): ReadonlyArray<string> {
   return [
     ...["TF_CPP_MIN_LOG_LEVEL", logLevel()],
     // Threads of our own kernels that wait for work sleep, in place of taking a core from TensorFlow's.
@@ -80,8 +80,6 @@ function variables({ intraOpThreads, interOpThreads }: LoadOptions, graphsAsWrit
       "TF_CPU_BFC_MEM_LIMIT_IN_MB",
       process.env.TF_CPU_BFC_MEM_LIMIT_IN_MB ?? String(Math.ceil(totalmem() / 2 ** 20))
     ],
-    // Read by the addon's session options.
-    ...(graphsAsWritten ? ["MMT_GRAPHS_AS_WRITTEN", "1"] : []),
     ...(intraOpThreads ? ["TF_NUM_INTRAOP_THREADS", String(intraOpThreads)] : []),
     ...(interOpThreads ? ["TF_NUM_INTEROP_THREADS", String(interOpThreads)] : [])
   ]
@@ -104,9 +102,7 @@ export const openLibrary = (engine: Engine, options: LoadOptions): Effect.Effect
   Effect.try({
     try: () => {
       const { preload } = require(join(engine.addons, "preload.node")) as Preload
-      // On a GPU TensorFlow rewrites graphs to those that it has fast kernels for.
-      const graphsAsWritten = readAddonFolder(engine.addons)?.flavour === "cpu"
-      showForeignLines(preload(engine.library, ...variables(options, graphsAsWritten)))
+      showForeignLines(preload(engine.library, ...variables(options)))
     },
     catch: broken(engine)
   })
@@ -124,7 +120,39 @@ function requireTfjs(): TensorFlow {
   }
 }
 
+type Values = Float32Array | Int32Array
+
+/** What a session is asked: nodes that are fed with their shapes and values, nodes that are fetched, others that are to run. */
+type SessionCall = readonly [
+  session: GraphSession,
+  feeds: ReadonlyArray<string>,
+  shapes: ReadonlyArray<ReadonlyArray<number>>,
+  values: ReadonlyArray<Values>,
+  fetches: ReadonlyArray<string>,
+  targets: ReadonlyArray<string>
+]
+
+/** A session of a graph, as the addon `program.cc` holds it. */
+export interface GraphSession {
+  readonly GraphSession: unique symbol
+}
+
+/** The addon `program.cc`: sessions that run on typed arrays. */
+export interface GraphSessions {
+  /** Of a GraphDef; with `asWritten` TensorFlow leaves it as it is. */
+  readonly open: (graph: Uint8Array, asWritten: boolean) => GraphSession
+  /** The values of the fetched nodes' first outputs. */
+  readonly run: (...call: SessionCall) => ReadonlyArray<Values>
+  /** The same while JavaScript goes on; until then the values that are fed must not change. */
+  readonly runBeside: (...call: SessionCall) => Promise<ReadonlyArray<Values>>
+  readonly close: (session: GraphSession) => void
+}
+
 let loaded: TensorFlow | undefined
+let sessions: GraphSessions | undefined
+
+/** The sessions of the TensorFlow that is loaded. */
+export const graphSessions = (): GraphSessions => sessions!
 
 /**
  * TensorFlow, loaded once for the process; later calls get the same module, whatever their options.
@@ -137,5 +165,7 @@ export const loadTensorFlow = (options: LoadOptions = {}): Effect.Effect<TensorF
     const engine = yield* locateEngine()
     yield* openLibrary(engine, options)
     loaded = yield* Effect.try({ try: requireTfjs, catch: broken(engine) })
+    const addon = join(engine.addons, "program.node")
+    sessions = yield* Effect.try({ try: () => require(addon) as GraphSessions, catch: broken(engine) })
     return loaded
   })

@@ -5,7 +5,7 @@
  */
 import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Effect } from "effect"
-import { compile, type StepSpec } from "#engine/compile.ts"
+import { compile, release, type StepSpec } from "#engine/compile.ts"
 import { greatestOf } from "#engine/greatest.ts"
 import { runOp } from "#engine/op.ts"
 import type { TensorFlow } from "#engine/tensorflow.ts"
@@ -121,6 +121,7 @@ export const nearestCandidates = Effect.fn("nearestCandidates")(function* (
     search: search(tf, variable as tfjs.Tensor as tfjs.Tensor2D, height, perBlock, withFarthest)
   })
   program.load([variable])
+  release(tf, [variable])
   const lists = new CandidateLists(rows, count, withFarthest)
   const searchPairs = (pairs: ReadonlyArray<Pair>) => {
     const inputs = lanes.flatMap((lane, at) =>

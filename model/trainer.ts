@@ -29,14 +29,14 @@ export interface TrainerSpec {
 export interface Trainer {
   /**
    * One optimizer step: pixels of each view [N · H · W · 3], labels [N]; `draw` gives each network that has dropout its own mask.
-   * Gives the losses by name.
+   * A promise of the losses by name; until it is kept the trainer can do nothing else, and the pixels must not change.
    */
   readonly step: (
     views: ReadonlyArray<Float32Array>,
     labels: Int32Array,
     learningRate: number,
     draw: Random
-  ) => ReadonlyMap<string, number>
+  ) => Promise<ReadonlyMap<string, number>>
   /** E[θ] ← α·E[θ] + (1 − α)·θ. Gives the weighted sums of the students' parameters, student by student. */
   readonly moveTeachers: (alpha: number) => Float32Array
   /** Brings the networks' values back from the graph's session. */
@@ -149,10 +149,9 @@ export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: T
     release(tf, variables)
     let isSettled = false
     // The graph's session alone has the values while it trains: of ResNet-50 the networks' own would be a tenth of the memory.
-    const run = (step: StepName, inputs: Parameters<typeof program.run>[1]) => {
+    const unsettle = () => {
       if (isSettled) release(tf, own)
       isSettled = false
-      return program.run(step, inputs)
     }
     const settle = (of: ReadonlyArray<tfjs.Variable>) => {
       program.store(of)
@@ -160,9 +159,10 @@ export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: T
       isSettled = true
     }
     const trainer: Trainer = {
-      step: (views, labels, learningRate, draw) => {
+      step: async (views, labels, learningRate, draw) => {
         const { stepSize, correction } = spec.adam.next(learningRate)
-        const { losses } = run("train-step", {
+        unsettle()
+        const { losses } = await program.runBeside("train-step", {
           ...Object.fromEntries(views.map((view, i) => [`view${i}`, view])),
           ...seedsOf(spec, draw),
           labels,
@@ -172,9 +172,11 @@ export const compiledTrainer = (programs: ProgramsShape, tf: TensorFlow, spec: T
         count.add()
         return named(spec, losses!)
       },
-      moveTeachers: (alpha) =>
-        run("ema-update", { alpha: Float32Array.of(alpha), oneMinusAlpha: Float32Array.of(1 - alpha) })
-          .sums as Float32Array,
+      moveTeachers: (alpha) => {
+        unsettle()
+        const weights = { alpha: Float32Array.of(alpha), oneMinusAlpha: Float32Array.of(1 - alpha) }
+        return program.run("ema-update", weights).sums as Float32Array
+      },
       settle: () => {
         if (!isSettled) settle(own)
       },
@@ -193,7 +195,7 @@ export const eagerTrainer = (tf: TensorFlow, spec: TrainerSpec): Trainer => {
   const steps = stepsOf(tf, spec)
   const count = stepCount(spec)
   return {
-    step: (views, labels, learningRate, draw) => {
+    step: async (views, labels, learningRate, draw) => {
       const { stepSize, correction } = spec.adam.next(learningRate)
       const losses = tf.tidy(() => {
         const seeds = Object.entries(seedsOf(spec, draw)).map(([input, seed]) => [input, tf.tensor1d(seed, "int32")])

@@ -158,7 +158,10 @@ export const augmentStage = stage({
       const made = Stream.fromIterable(chosen.entries().drop(params.firstIteration)).pipe(
         Stream.rechunk(1),
         // As many batches under way as there are threads, and one made ahead: what bounds the memory.
-        Stream.mapEffect(([iteration, batch]) => make(batch, iteration), { concurrency: pool.threads + 1 }),
+        // Whoever took a batch goes on with it first: the next one is asked for while the networks train.
+        Stream.mapEffect(([iteration, batch]) => Effect.andThen(Effect.yieldNow, make(batch, iteration)), {
+          concurrency: pool.threads + 1
+        }),
         Stream.bufferArray({ capacity: 1 })
       )
       // The first batch is made while the training loads its networks.

@@ -116,12 +116,11 @@ export const classifierFrom = (inlet: Inlet<typeof centroids>) =>
     if (other) return yield* wrong(`centroid ${other[0]} has ${other[1].length} values, the first one ${width}`)
     const infinite = sorted.find(([, centroid]) => !centroid.every(Number.isFinite))
     if (infinite) return yield* wrong(`centroid ${infinite[0]} holds a value that is no finite number`)
-    const weights = Float32Array.from(
-      sorted.flatMap(([, centroid]) => {
-        const norm = Math.max(Math.hypot(...centroid), 1e-12)
-        return Array.from(centroid, (value) => value / norm)
-      })
-    )
+    const weights = new Float32Array(sorted.length * width)
+    for (const [row, [, centroid]] of sorted.entries()) {
+      const norm = Math.max(Math.hypot(...centroid), 1e-12)
+      for (let i = 0; i < width; i++) weights[row * width + i] = centroid[i]! / norm
+    }
     return { weights, width, source: inlet.source }
   })
 
@@ -131,11 +130,13 @@ interface Batch {
   readonly labels: Int32Array
   readonly size: readonly [images: number, height: number, width: number]
   readonly iteration: number
+  /** What its metadata says, or else its labels: the greatest one and those below it. */
+  readonly classes: number
 }
 
 const readBatch = (batch: RecordBatch, source: string, students: number): Effect.Effect<Batch, BatchUnusable> => {
   const { label, view, pixels } = viewOf(batches, batch)
-  const { height, width, iteration } = Result.getOrThrow(metadataOf(batches, batch, source))
+  const { height, width, iteration, classes } = Result.getOrThrow(metadataOf(batches, batch, source))
   const rows = view.findIndex((v) => v !== 0)
   const images = rows < 0 ? view.length : rows
   const values = height * width * 3
@@ -155,7 +156,9 @@ const readBatch = (batch: RecordBatch, source: string, students: number): Effect
   const views = Array.from({ length: students }, (_, i) =>
     pixels.subarray(i * images * values, (i + 1) * images * values)
   )
-  return Effect.succeed({ views, labels: label.slice(0, images), size: [images, height, width], iteration })
+  const labels = label.slice(0, images)
+  const size = [images, height, width] as const
+  return Effect.succeed({ views, labels, size, iteration, classes: classes ?? Math.max(...labels) + 1 })
 }
 
 const labelProblem = ({ labels }: Batch, classes: number, source: string) => {
@@ -213,9 +216,9 @@ export const trainStepStage = stage({
       const source = inputs.batches.source
       const { students, loss, weightDecay, optimizer, schedule, epoch, iterations } = params
       let ready: { readonly trainer: Trainer; readonly classes: number; readonly size: string } | undefined
-      const prepare = (batch: Batch, classes: number) =>
+      const prepare = (batch: Batch) =>
         Effect.gen(function* () {
-          const { trained, teachers } = yield* makeNetworks(classes)
+          const { trained, teachers } = yield* makeNetworks(batch.classes)
           const all = [...trained, ...teachers]
           const unfit = all.find(({ dimension }) => classifier && dimension !== classifier.width)
           if (classifier && unfit) {
@@ -238,8 +241,7 @@ export const trainStepStage = stage({
       const trainOn = (given: RecordBatch) =>
         Effect.gen(function* () {
           const batch = yield* readBatch(given, source, students.length)
-          const declared = Result.getOrThrow(metadataOf(batches, given, source)).classes
-          ready ??= yield* prepare(batch, declared ?? Math.max(...batch.labels) + 1)
+          ready ??= yield* prepare(batch)
           const { trainer, classes, size } = ready
           if (String(batch.size) !== size) {
             const problem = `a batch of ${batch.size.join("×")} after those of ${size.replaceAll(",", "×")}, expected the same size`
@@ -250,7 +252,11 @@ export const trainStepStage = stage({
           const { iteration } = batch
           const rate = learningRate(schedule, epoch, iteration, iterations)
           networks.beforeStep(trainer)
-          const losses = trainer.step(batch.views, batch.labels, rate, random(params.seed, "dropout", epoch, iteration))
+          const draw = random(params.seed, "dropout", epoch, iteration)
+          // Whoever interrupts the training waits for the step's end: until then the networks are TensorFlow's.
+          const losses = yield* Effect.uninterruptible(
+            Effect.promise(() => trainer.step(batch.views, batch.labels, rate, draw))
+          )
           const bad = [...losses].find(([, value]) => !Number.isFinite(value))
           if (bad !== undefined) {
             networks.discard()

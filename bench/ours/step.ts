@@ -48,22 +48,22 @@ const program = Effect.gen(function* () {
   // The cases' networks have no dropout, which alone would draw.
   const draws = random(1)
   let steps = 0
-  const step = () => {
+  const step = async () => {
     const { views, labels } = given[steps % given.length]!
-    const losses = trainer.step(views, labels, learningRate, draws)
+    const losses = await trainer.step(views, labels, learningRate, draws)
     if (taught) trainer.moveTeachers(warmedUpAlpha(steps, 0.999))
     steps++
     return [...losses.values()]
   }
-  const losses = [step()]
+  const losses = [yield* Effect.promise(step)]
   const firstStep = performance.now() / 1000
-  while (losses.length < first) losses.push(step())
+  while (losses.length < first) losses.push(yield* Effect.promise(step))
   const values = Object.fromEntries(
     losses.slice(0, Number(compared)).map((each, i) => [`losses of step ${i + 1}`, each])
   )
   const work = (count: number) =>
-    Effect.sync(() => {
-      for (let i = 0; i < count; i++) step()
+    Effect.promise(async () => {
+      for (let i = 0; i < count; i++) await step()
     })
   const measured = { firstStep, peakBytes: peakBytes() }
   yield* serve(values, settingsOf(networks.session.tf), work, measured)

@@ -1,5 +1,6 @@
 /**
- * Compiles the two addons: tfjs-node's own, from the sources in its package with this project's kernels, and `preload.cc`.
+ * Compiles the addons: tfjs-node's own, from the sources in its package with this project's kernels, `program.cc`, and
+ * `preload.cc`.
  */
 import { join } from "node:path"
 import { Effect, Schema } from "effect"
@@ -32,7 +33,7 @@ const compile = Effect.fn("compile")(function* (addon: string, args: ReadonlyArr
 })
 
 /**
- * Writes `tfjs_binding.node` and `preload.node` into `folder`, against one build of TensorFlow. They find its libraries
+ * Writes `tfjs_binding.node`, `program.node` and `preload.node` into `folder`, against one build of TensorFlow. They find its libraries
  * by a path relative to their own folder, which must lie in `cache` in the end.
  */
 export const buildAddons = Effect.fn("buildAddons")(function* (flavour: Flavour, cache: string, folder: string) {
@@ -46,10 +47,12 @@ export const buildAddons = Effect.fn("buildAddons")(function* (flavour: Flavour,
   const output = (addon: string) => ["-o", join(folder, `${addon}.node`)]
   yield* Effect.all(
     [
-      compile("tfjs_binding", [
-        ...[...compilerFlags, ...includes, ...sources.tfjs_binding, ...output("tfjs_binding")],
-        ...["-L", tensorflow, ...libraries]
-      ]),
+      ...(["tfjs_binding", "program"] as const).map((addon) =>
+        compile(addon, [
+          ...[...compilerFlags, ...includes, ...sources[addon], ...output(addon)],
+          ...["-L", tensorflow, ...libraries]
+        ])
+      ),
       compile("preload", [...compilerFlags, ...includes, ...sources.preload, ...output("preload"), "-ldl"])
     ],
     { concurrency: 2, discard: true }

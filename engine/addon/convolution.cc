@@ -132,7 +132,8 @@ struct InputGradOp {
     if (!call.ok()) return;
     const Share share;
     c.threads = share.threads();
-    const auto run = Fastest(c, c.in, avx512::InputGradient, avx512narrow::InputGradient, avx2::InputGradient, plain::InputGradient);
+    const auto run =
+        Fastest(c, c.in, avx512::InputGradient, avx512narrow::InputGradient, avx2::InputGradient, plain::InputGradient);
     run(c, Data(dy), Data(kernel), Data(dx));
   }
 };
@@ -153,7 +154,8 @@ struct KernelGradOp {
     if (!call.ok()) return;
     const Share share;
     c.threads = share.threads();
-    const auto run = Fastest(c, c.out, avx512::KernelGradient, avx512narrow::KernelGradient, avx2::KernelGradient, plain::KernelGradient);
+    const auto run =
+        Fastest(c, c.out, avx512::KernelGradient, avx512narrow::KernelGradient, avx2::KernelGradient, plain::KernelGradient);
     run(c, Data(x), Data(dy), Data(dkernel));
   }
 };

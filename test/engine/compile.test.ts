@@ -40,6 +40,57 @@ describe("compile", () => {
       })
     ))
 
+  it("runs a step beside JavaScript, to the same values", () =>
+    withSession(({ tf, variable }) =>
+      Effect.gen(function* () {
+        const total = variable("total", () => tf.tensor1d([1, 2, 3]))
+        const program = yield* compile(tf, [total], adding(tf, total))
+        program.load([total])
+        const beside = program.runBeside("add", { x: Float32Array.of(1, 1, 1) })
+        let meanwhile = false
+        setImmediate(() => {
+          meanwhile = true
+        })
+        expect(yield* Effect.promise(() => beside)).toEqual({ before: Float32Array.of(1, 1, 1) })
+        expect(meanwhile).toBe(true)
+        expect(program.run("scaled", { by: Float32Array.of(10) }).total).toEqual(Float32Array.of(20, 30, 40))
+      })
+    ))
+
+  it("refuses inputs of another size, and a program that is freed", () =>
+    withSession(({ tf, variable }) =>
+      Effect.gen(function* () {
+        const total = variable("total", () => tf.tensor1d([1, 2, 3]))
+        const program = yield* Effect.scoped(
+          Effect.gen(function* () {
+            const held = yield* compile(tf, [total], adding(tf, total))
+            held.load([total])
+            const short = { x: Float32Array.of(1, 1) }
+            const problem = "input 0 has 2 values, its shape 3"
+            expect(() => held.run("add", short)).toThrow(problem)
+            yield* Effect.promise(() => expect(held.runBeside("add", short)).rejects.toThrow(problem))
+            return held
+          })
+        )
+        expect(() => program.run("add", { x: Float32Array.of(1, 1, 1) })).toThrow("the program is freed")
+      })
+    ))
+
+  it("takes and gives variables of more bytes than go in at a time", () =>
+    withSession(({ tf, variable }) =>
+      Effect.gen(function* () {
+        const large = Array.from({ length: 5 }, (_, i) => variable(`w${i}`, () => tf.fill([3_000_000], i + 1)))
+        const program = yield* compile(tf, large, {
+          sum: { inputs: {}, step: () => ({ sum: tf.sum(tf.stack(large.map((w) => tf.mean(w)))) }) }
+        })
+        program.load(large)
+        release(tf, large)
+        expect(program.run("sum", {}).sum).toEqual(Float32Array.of(15))
+        program.store(large)
+        expect(large.map((w) => w.dataSync()[2_999_999])).toEqual([1, 2, 3, 4, 5])
+      })
+    ))
+
   it("frees a released variable's values until they are stored again", () =>
     withSession(({ tf, variable }) =>
       Effect.gen(function* () {

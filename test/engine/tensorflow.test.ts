@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { addonDigest, librariesBeside, readAddonFolder } from "#engine/layout.ts"
+import { addonDigest, librariesBeside } from "#engine/layout.ts"
 import { loadTensorFlow, locateEngine, openLibrary } from "#engine/tensorflow.ts"
 
 const project = join(import.meta.dirname, "..", "..")
@@ -44,13 +44,6 @@ describe("loadTensorFlow", () => {
   it("gives standard error back after it loaded", () => {
     const { stderr } = runModule('Effect.runSync(loadTensorFlow()); process.stderr.write("still here")')
     expect(stderr).toBe("still here")
-  })
-
-  it("leaves graphs as they are written in the build without a GPU's kernels", () => {
-    const code = `Effect.runSync(loadTensorFlow()); console.log(process.env.MMT_GRAPHS_AS_WRITTEN ?? "rewritten")`
-    const { stdout } = runModule(code)
-    const isCpuBuild = readAddonFolder(Effect.runSync(locateEngine()).addons)?.flavour === "cpu"
-    expect(stdout.trimEnd()).toBe(isCpuBuild ? "1" : "rewritten")
   })
 
   it("starts as many threads as it is told", () => {

@@ -84,7 +84,8 @@ describe.each(Object.entries(tinyModels))("inference of %s", (_, model) => {
           batch: [8, 32, 16]
         })
         const labels = Int32Array.from([0, 0, 1, 1, 2, 2, 3, 3])
-        trainer.step([images.dataSync() as Float32Array], labels, 0.1, random(1))
+        const pixels = images.dataSync() as Float32Array
+        yield* Effect.promise(() => trainer.step([pixels], labels, 0.1, random(1)))
         trainer.settle()
         expectFolded(student, images)
         const moved = session.tf.max(session.tf.abs(session.tf.sub(student.embed(images), before)))

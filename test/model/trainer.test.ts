@@ -65,17 +65,21 @@ describe.each(Object.entries(tinyModels))("%s", (_, model) => {
         }
         const compiled = yield* compiledTrainer(yield* Programs, tf, spec)
         const eager = eagerTrainer(tf, spec)
-        const step = (trainer: Trainer, index: number) => {
-          const reported = trainer.step([batches[index]!], labels, rate, random(1, "dropout", index))
-          trainer.moveTeachers(warmedUpAlpha(index, 0.999))
-          return reported
-        }
+        const step = (trainer: Trainer, index: number) =>
+          trainer.step([batches[index]!], labels, rate, random(1, "dropout", index))
+        const move = (trainer: Trainer, index: number) => trainer.moveTeachers(warmedUpAlpha(index, 0.999))
         for (const index of batches.keys()) {
           // From the compiled step's values both go on: activations that round to either side of zero would otherwise
           // drive the two apart.
-          const expected = compiled.withMoments(() => step(eager, index))
+          const reported = compiled.withMoments(() => {
+            const losses = step(eager, index)
+            move(eager, index)
+            return losses
+          })
+          const expected = yield* Effect.promise(() => reported)
           const before = [student, ...teachers].map((network) => network.read())
-          const found = step(compiled, index)
+          const found = yield* Effect.promise(() => step(compiled, index))
+          move(compiled, index)
           // While it trains, the graph's session alone has the values.
           for (const variable of student.variables.values()) expect(() => variable.dataSync()).toThrow()
           compiled.settle()
