@@ -4,7 +4,7 @@ import { imageReader, readLabels } from "#audit/artifact-readers.ts"
 import { type Check, type Findings, overTasks } from "#audit/check.ts"
 import { inputFiles, type OpenRun, placeOf, type RecordedFile, recordedParams } from "#audit/open-run.ts"
 import makeBatch from "#data/augment-worker.ts"
-import type { ImageRow } from "#data/image-rows.ts"
+import { type ImageRow, pixelPlaces } from "#data/image-rows.ts"
 import { readBatches } from "#pipeline/arrow-file.ts"
 import type { StepRecord } from "#pipeline/manifest.ts"
 import { type ArtifactError, metadataOf, viewOf } from "#schemas/artifact.ts"
@@ -71,8 +71,9 @@ const tappedProblem = (
   }
   const { height, width } = Result.getOrThrow(metadataOf(batches, tapped, "tap"))
   const memory = new SharedArrayBuffer(view.pixels.byteLength)
-  const job = { places: chosen.map((row) => rows[row]!.place), views, size: { height, width }, iteration }
-  makeBatch({ job: { ...job, augmentation: augmentationOf(params), normalisation, seed, epoch }, memory })
+  const places = pixelPlaces(chosen.map((row) => rows[row]!.place))
+  const job = { views, size: { height, width }, iteration }
+  makeBatch({ job: { ...job, augmentation: augmentationOf(params), normalisation, seed, epoch }, places, memory })
   const again = new Float32Array(memory)
   const values = height * width * 3
   const differing = view.pixels.findIndex((value, at) => value !== again[at])

@@ -3,7 +3,7 @@ import { openSync, readSync } from "node:fs"
 import { move } from "piscina"
 import { augment, normalisationTable, type Size } from "#data/augmentation.ts"
 import type { Augmentation, Normalisation } from "#data/augmentation-settings.ts"
-import type { PixelPlace } from "#data/image-rows.ts"
+import type { PixelPlace, PixelPlaces } from "#data/image-rows.ts"
 import { random } from "#data/random.ts"
 
 /** One batch to make: view 0 of all rows, then view 1. Its random numbers depend on these keys alone. */
@@ -20,7 +20,8 @@ export interface AugmentJob {
 
 /** A batch to make, and the memory to make it in. */
 export interface AugmentTask {
-  readonly job: AugmentJob
+  readonly job: Omit<AugmentJob, "places">
+  readonly places: PixelPlaces
   readonly memory: SharedArrayBuffer | undefined
 }
 
@@ -32,23 +33,24 @@ const handleOf = (file: string): number => {
   return open
 }
 
-const readPixels = ({ file, offset }: PixelPlace, into: Uint8Array): void => {
+const readPixels = (file: string, offset: number, into: Uint8Array): void => {
   const bytes = readSync(handleOf(file), into, 0, into.length, offset)
   if (bytes < into.length)
     throw new Error(`${file}: ends before the pixels at byte ${offset}; was it changed meanwhile?`)
 }
 
 /** Pixels [views · rows, height, width, 3], normalised: in the memory given, or as one transferred array. */
-export default ({ job, memory }: AugmentTask) => {
-  const { places, views, size, augmentation, seed, epoch, iteration } = job
+export default ({ job, places: { files, fileOf, offsets }, memory }: AugmentTask) => {
+  const { views, size, augmentation, seed, epoch, iteration } = job
   const values = size.height * size.width * 3
   const table = normalisationTable(job.normalisation)
-  const out = memory === undefined ? new Float32Array(views * places.length * values) : new Float32Array(memory)
+  const images = offsets.length
+  const out = memory === undefined ? new Float32Array(views * images * values) : new Float32Array(memory)
   const pixels = new Uint8Array(values)
-  for (const [position, place] of places.entries()) {
-    readPixels(place, pixels)
+  for (let position = 0; position < images; position++) {
+    readPixels(files[fileOf[position]!]!, offsets[position]!, pixels)
     for (let view = 0; view < views; view++) {
-      const start = (view * places.length + position) * values
+      const start = (view * images + position) * values
       const draw = random(seed, "augment", epoch, iteration, position, view)
       augment(pixels, size, augmentation, table, draw, out.subarray(start, start + values))
     }

@@ -3,6 +3,7 @@ import { Context, Duration, Effect, Layer, Schedule, Schema } from "effect"
 import { Piscina } from "piscina"
 import type { AugmentJob, AugmentTask } from "#data/augment-worker.ts"
 import { BatchMemory } from "#data/batch-memory.ts"
+import { pixelPlaces } from "#data/image-rows.ts"
 
 /** A worker thread could not make a batch: its file changed or vanished, or the thread died or hung. */
 export class AugmentationFailed extends Schema.TaggedError<AugmentationFailed>()("AugmentationFailed", {
@@ -62,11 +63,12 @@ export class AugmentationPool extends Context.Service<
           (p) => Effect.promise(() => p.destroy())
         )
         const memories = new BatchMemory()
-        const batch = async (job: AugmentJob, signal: AbortSignal): Promise<Float32Array> => {
+        const batch = async ({ places, ...job }: AugmentJob, signal: AbortSignal): Promise<Float32Array> => {
           const { height, width } = job.size
-          const memory = memories.take(job.views * job.places.length * height * width * 3 * 4)
+          const memory = memories.take(job.views * places.length * height * width * 3 * 4)
+          const task: AugmentTask = { job, places: pixelPlaces(places), memory }
           try {
-            const pixels: Float32Array = await pool.run({ job, memory } satisfies AugmentTask, { signal })
+            const pixels: Float32Array = await pool.run(task, { signal })
             if (memory !== undefined) memories.returnAfter(pixels.buffer, memory)
             return pixels
           } catch (cause) {

@@ -20,6 +20,7 @@ export class BatchMemory {
   #letGo: NodeJS.Timeout | undefined
   readonly #collected = new FinalizationRegistry<SharedArrayBuffer>((memory) => {
     this.drop(memory)
+    this.#uncalled = Math.max(0, this.#uncalled - memory.byteLength)
     this.#free.push(memory)
     this.#letGo ??= setTimeout(() => {
       this.#free = []
@@ -37,7 +38,7 @@ export class BatchMemory {
   take(bytes: number): SharedArrayBuffer | undefined {
     if (this.#lent + bytes > this.#most) return undefined
     // Shared memory, unlike other, never makes the collector look for garbage by itself: it is called each time that
-    // another half of what may be lent is lent.
+    // another half of what may be lent is lent and has not come back.
     this.#uncalled += bytes
     if (this.#uncalled >= this.#most / 2) {
       new ArrayBuffer(calling)

@@ -117,11 +117,21 @@ export const writeWhole = (file: string, content: string | Uint8Array): Effect.E
   }).pipe(Effect.uninterruptible)
 }
 
+/** The text of each record, two levels deep: a run writes its manifest after each task, and all but one are as before. */
+const texts = new WeakMap<TaskRecord, string>()
+
+const textOf = (record: TaskRecord): string => {
+  const text = texts.get(record) ?? JSON.stringify(record, null, 1).replaceAll("\n", "\n  ")
+  texts.set(record, text)
+  return text
+}
+
 export const writeManifest = (run: string, tasks: ReadonlyMap<string, TaskRecord>) =>
   Effect.gen(function* () {
     if (!(yield* Bookkeeping)) return
-    const manifest = { version: 1, tasks: Object.fromEntries(tasks) }
-    yield* writeWhole(manifestFile(run), `${JSON.stringify(manifest, null, 1)}\n`)
+    const records = Array.from(tasks, ([id, record]) => `\n  ${JSON.stringify(id)}: ${textOf(record)}`)
+    const held = records.length > 0 ? `{${records.join(",")}\n }` : "{}"
+    yield* writeWhole(manifestFile(run), `{\n "version": 1,\n "tasks": ${held}\n}\n`)
   })
 
 /** Digest of what a task is made by. */

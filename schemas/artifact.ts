@@ -132,11 +132,19 @@ export const metadataOf = <M>(
   return Result.mapError(decoded, (error) => new MetadataError({ artifact: port.name, source, problem: error.message }))
 }
 
-/** The pinned columns of a batch that was checked against its artifact. */
-export const viewOf = <C extends Columns>(port: Artifact<string, C, any>, batch: RecordBatch): View<C> =>
-  Object.fromEntries(
-    Object.entries(port.columns).map(([name, column]) => [name, column.read(batch.getChild(name)!.data[0]!)])
-  ) as View<C>
+/** The pinned columns of a batch that was checked against its artifact, each read when it is first asked for. */
+export const viewOf = <C extends Columns>(port: Artifact<string, C, any>, batch: RecordBatch): View<C> => {
+  const view = {}
+  for (const [name, column] of Object.entries(port.columns)) {
+    const read = () => {
+      const value = column.read(batch.getChild(name)!.data[0]!)
+      Object.defineProperty(view, name, { value, enumerable: true })
+      return value
+    }
+    Object.defineProperty(view, name, { get: read, enumerable: true, configurable: true })
+  }
+  return view as View<C>
+}
 
 /** How many rows whole columns hold together: the length of the first column that is not flat. */
 const rowsOf = (columns: Columns, view: Record<string, { readonly length: number }>): number => {

@@ -103,10 +103,14 @@ export const utf8: Column<ReadonlyArray<string>, string> = {
   accepts: (type) => DataType.isUtf8(type),
   read: (data) => Array.from(new Vector([data]), String),
   write: (view, rows) => {
-    const parts = view.map((text) => Buffer.from(text))
+    const letters = view.reduce((sum, text) => sum + text.length, 0)
+    const together = new TextEncoder().encode(view.join(""))
+    // Of texts in ASCII, which nearly all are, a letter is a byte.
+    const parts = together.length === letters ? view : view.map((text) => Buffer.from(text))
+    const data = parts === view ? together : joined(parts as ReadonlyArray<Uint8Array>)
     const valueOffsets = new Int32Array(rows + 1)
     for (const [row, part] of parts.entries()) valueOffsets[row + 1] = valueOffsets[row]! + part.length
-    return makeData({ type: new Utf8(), length: rows, nullCount: 0, valueOffsets, data: joined(parts) })
+    return makeData({ type: new Utf8(), length: rows, nullCount: 0, valueOffsets, data })
   },
   cell: Schema.String
 }

@@ -1,5 +1,5 @@
 /** `train-metrics`: what each iteration of training reports, with a float32 column for each loss term beside these. */
-import type { RecordBatch } from "apache-arrow"
+import { makeData, RecordBatch } from "apache-arrow"
 import { artifact, batchOf, viewOf, withExtraColumns } from "./artifact.ts"
 import { float32, float32OrNull, int32 } from "./column.ts"
 
@@ -21,9 +21,11 @@ export const trainMetrics = artifact(
 
 /** The rows with so many milliseconds added to the time of each. */
 export const withTimeAdded = (batch: RecordBatch, millis: number): RecordBatch => {
-  const view = viewOf(trainMetrics, batch)
-  const later = { ...view, millis: view.millis.map((before) => before + millis) }
-  return withExtraColumns(batchOf(trainMetrics, later, {}), batch, trainMetrics, trainMetrics)
+  const later = viewOf(trainMetrics, batch).millis.map((before) => before + millis)
+  const column = batch.schema.names.indexOf("millis")
+  const children = batch.data.children.with(column, trainMetrics.columns.millis.write(later, batch.numRows))
+  const { type, length } = batch.data
+  return new RecordBatch(batch.schema, makeData({ type, length, nullCount: 0, children }), batch.metadata)
 }
 
 /** Metrics without their wall times, and the times. */

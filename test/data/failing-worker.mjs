@@ -1,9 +1,9 @@
-/** Worker threads that fail as the job's first file says: by dying or hanging, for the first times that they are asked. */
+/** Worker threads that fail as the job's second file says: by dying or hanging, for the first times that they are asked. */
 import { appendFileSync, readFileSync } from "node:fs"
 
-export default ({ job }) => {
-  const { file } = job.places[0]
-  const [how, times] = job.places[1].file.split(" ")
+export default ({ places }) => {
+  const [file, manner] = places.files
+  const [how, times] = manner.split(" ")
   appendFileSync(file, "asked\n")
   const asked = readFileSync(file, "utf8").split("\n").length - 1
   if (asked <= Number(times)) {
