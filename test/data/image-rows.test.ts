@@ -26,7 +26,7 @@ import {
 import { Effect } from "effect"
 import fc from "fast-check"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { imageRows } from "#data/image-rows.ts"
+import { imageRows, pixelPlaces } from "#data/image-rows.ts"
 import { batchOf, viewOf } from "#schemas/artifact.ts"
 import { images } from "#schemas/images.ts"
 import { type ArrowFormat, arrowBytes, arrowFormats } from "../schemas/arrow-bytes.ts"
@@ -226,6 +226,19 @@ describe.each(arrowFormats)("imageRows of an Arrow %s", (format) => {
       const error = await failureOf(file)
       expect(error, `cut at ${length} of ${whole.length}`).toMatchObject({ _tag: "ArtifactUnreadable", source: file })
     }
+  })
+})
+
+describe("pixelPlaces", () => {
+  it("holds each image's file and offset, and each file once", () => {
+    const place = fc.record({ file: fc.constantFrom("a", "b", "c"), offset: fc.nat(2 ** 40) })
+    fc.assert(
+      fc.property(fc.array(place), (given) => {
+        const { files, fileOf, offsets } = pixelPlaces(given)
+        expect(given.map((_, i) => ({ file: files[fileOf[i]!], offset: offsets[i] }))).toEqual(given)
+        expect(files).toEqual([...new Set(files)])
+      })
+    )
   })
 })
 
