@@ -30,7 +30,7 @@ export interface PixelPlace {
   readonly offset: number
 }
 
-/** The places of several images: image i lies in file `files[fileOf[i]]`. A thread is sent these in no time. */
+/** The places of several images: image i lies in file `files[fileOf[i]]`. Cheap to send to a thread, as an object for each image is not. */
 export interface PixelPlaces {
   readonly files: ReadonlyArray<string>
   readonly fileOf: Int32Array
