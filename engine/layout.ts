@@ -37,6 +37,7 @@ export const sources = {
 
 /** What the sources include beside TensorFlow's and Node's headers. */
 const headers = [
+  "handles.h",
   "kernel-api.h",
   "kernel.h",
   "normalisation-loops.h",

@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include <initializer_list>
-#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "handles.h"
 #include "kernel-api.h"
 #include "tensorflow/c/ops.h"
 
@@ -44,15 +44,6 @@ inline int Threads() {
   }();
   return threads;
 }
-
-struct StatusDeleter {
-  void operator()(TF_Status *status) const { TF_DeleteStatus(status); }
-};
-struct TensorDeleter {
-  void operator()(TF_Tensor *tensor) const { TF_DeleteTensor(tensor); }
-};
-using Status = std::unique_ptr<TF_Status, StatusDeleter>;
-using Tensor = std::unique_ptr<TF_Tensor, TensorDeleter>;
 
 // One call of a kernel. After a failure, which TensorFlow is told of, its tensors are null.
 class Call {

@@ -7,18 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "handles.h"
 #include "tensorflow/c/c_api.h"
 
 namespace {
-
-struct StatusDeleter {
-  void operator()(TF_Status *status) const { TF_DeleteStatus(status); }
-};
-struct TensorDeleter {
-  void operator()(TF_Tensor *tensor) const { TF_DeleteTensor(tensor); }
-};
-using Status = std::unique_ptr<TF_Status, StatusDeleter>;
-using Tensor = std::unique_ptr<TF_Tensor, TensorDeleter>;
 
 struct Session {
   TF_Graph *graph = TF_NewGraph();
