@@ -39,7 +39,7 @@ describe.skipIf(executable === undefined)("in a browser", () => {
     home = mkdtempSync(join(tmpdir(), "mmt-browser-"))
     await drawPair(home)
     // Long enough to be looked at.
-    const adapted = tinyRun.replace("adapt: { epochs: 2, iterations: 3,", "adapt: { epochs: 3, iterations: 25,")
+    const adapted = tinyRun.replace("adapt: { epochs: 2, iterations: 3,", "adapt: { epochs: 3, iterations: 150,")
     writeRunFile(home, adapted + baseline)
     browser = await launch(executable!)
     running = startMmt(home, "run", "tiny.yaml", "--serve")
