@@ -6,7 +6,7 @@ import type * as tfjs from "@tensorflow/tfjs-node-gpu"
 import { Effect, Schema } from "effect"
 import { Graph } from "#engine/graph.ts"
 import { backendOf, valueless } from "#engine/op.ts"
-import { graphSessions, type TensorFlow } from "#engine/tensorflow.ts"
+import { graphSessions, type TensorFlow, type Values } from "#engine/tensorflow.ts"
 import { Trace, ValueRead } from "#engine/trace.ts"
 
 /** Shape and type of an input of a step. */
@@ -33,8 +33,6 @@ export class NotCompilable extends Schema.TaggedError<NotCompilable>()("NotCompi
   }
 }
 
-type Values = Float32Array | Int32Array
-
 export interface Program<Steps extends string> {
   /** Runs a step on the values of its inputs; gives the values of its outputs. */
   readonly run: (step: Steps, inputs: Readonly<Record<string, Values>>) => Readonly<Record<string, Values>>
@@ -51,9 +49,13 @@ export interface Program<Steps extends string> {
   readonly nodes: number
 }
 
+/** Names, nodes and shapes of a step's inputs, names and nodes of its outputs. */
 interface CompiledStep {
-  readonly inputs: ReadonlyArray<readonly [name: string, node: string, spec: InputSpec]>
-  readonly outputs: ReadonlyArray<readonly [name: string, node: string]>
+  readonly inputs: ReadonlyArray<string>
+  readonly feeds: ReadonlyArray<string>
+  readonly shapes: ReadonlyArray<ReadonlyArray<number>>
+  readonly outputs: ReadonlyArray<string>
+  readonly fetches: ReadonlyArray<string>
 }
 
 interface GraphVariable {
@@ -122,7 +124,13 @@ const traceStep = (
       tf.dispose(made)
       return outputs
     })
-    return { inputs: feeds, outputs }
+    return {
+      inputs: feeds.map(([name]) => name),
+      feeds: feeds.map(([, node]) => node),
+      shapes: feeds.map(([, , { shape }]) => shape),
+      outputs: outputs.map(([name]) => name),
+      fetches: outputs.map(([, node]) => node)
+    }
   } finally {
     for (const [index, variable] of variables.entries()) variable.assign(values[index]!)
     tf.dispose(values)
@@ -175,17 +183,12 @@ export const compile = <Steps extends string>(
       }),
       (opened) => Effect.sync(() => close(opened))
     )
-    const callOf = ({ inputs, outputs }: CompiledStep, given: Readonly<Record<string, Values>>) =>
-      [
-        session,
-        inputs.map(([, node]) => node),
-        inputs.map(([, , { shape }]) => shape),
-        inputs.map(([input]) => given[input]!),
-        outputs.map(([, node]) => node),
-        []
-      ] as const
+    const callOf = ({ inputs, feeds, shapes, fetches }: CompiledStep, given: Readonly<Record<string, Values>>) => {
+      const values = inputs.map((input) => given[input]!)
+      return [session, feeds, shapes, values, fetches, []] as const
+    }
     const named = ({ outputs }: CompiledStep, values: ReadonlyArray<Values>) =>
-      Object.fromEntries(outputs.map(([output], index) => [output, values[index]!]))
+      Object.fromEntries(outputs.map((output, index) => [output, values[index]!]))
     const feed = (some: ReadonlyArray<GraphVariable>, values: ReadonlyArray<Values>) =>
       run(
         session,

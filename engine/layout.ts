@@ -38,6 +38,7 @@ export const sources = {
 /** What the sources include beside TensorFlow's and Node's headers. */
 const headers = [
   "handles.h",
+  "text.h",
   "kernel-api.h",
   "kernel.h",
   "normalisation-loops.h",

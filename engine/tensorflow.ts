@@ -120,7 +120,8 @@ function requireTfjs(): TensorFlow {
   }
 }
 
-type Values = Float32Array | Int32Array
+/** The values of a tensor, as sessions take and give them. */
+export type Values = Float32Array | Int32Array
 
 /** What a session is asked: nodes that are fed with their shapes and values, nodes that are fetched, others that are to run. */
 type SessionCall = readonly [

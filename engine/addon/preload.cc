@@ -3,7 +3,6 @@
 // the library writes to standard error while it opens (a line about oneDNN that no setting stops) is kept apart and returned.
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <node_api.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -13,6 +12,8 @@
 #include <mutex>
 #include <string>
 
+#include "text.h"
+
 namespace {
 
 // Standard error belongs to the whole process: threads take turns.
@@ -21,15 +22,6 @@ std::mutex turn;
 // The process's own standard error and the memory file that stands in for it; -1 while nothing is set aside.
 int saved_stderr = -1;
 int captured = -1;
-
-std::string Text(napi_env env, napi_value value) {
-  size_t length = 0;
-  napi_get_value_string_utf8(env, value, nullptr, 0, &length);
-  std::string text(length + 1, '\0');
-  napi_get_value_string_utf8(env, value, &text[0], length + 1, &length);
-  text.resize(length);
-  return text;
-}
 
 // An old CPU makes TensorFlow abort while it opens: its reason must reach the user, who would see "Aborted" alone.
 void ShowCaptured(int) {

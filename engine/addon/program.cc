@@ -1,5 +1,4 @@
 // The session of a compiled program: a graph of TensorFlow that runs on typed arrays, while JavaScript waits or beside it.
-#include <node_api.h>
 #include <string.h>
 
 #include <memory>
@@ -8,6 +7,7 @@
 #include <vector>
 
 #include "handles.h"
+#include "text.h"
 #include "tensorflow/c/c_api.h"
 
 namespace {
@@ -64,15 +64,6 @@ struct Call {
     if (TF_GetCode(status.get()) != TF_OK) failure = TF_Message(status.get());
   }
 };
-
-std::string Text(napi_env env, napi_value value) {
-  size_t length = 0;
-  napi_get_value_string_utf8(env, value, nullptr, 0, &length);
-  std::string text(length + 1, '\0');
-  napi_get_value_string_utf8(env, value, &text[0], length + 1, &length);
-  text.resize(length);
-  return text;
-}
 
 std::vector<napi_value> Elements(napi_env env, napi_value array) {
   uint32_t length = 0;
